@@ -1,0 +1,83 @@
+"""The spaces on which tokens live: the unit sphere S^{d-1} and R^d."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sphere:
+    """The unit sphere S^{d-1} in R^d.
+
+    Args:
+        dimension: The ambient dimension d, at least 2.
+
+    Raises:
+        ValueError: If ``dimension`` is less than 2.
+    """
+
+    dimension: int
+
+    def __post_init__(self) -> None:
+        """Check the dimension."""
+        if self.dimension < 2:
+            raise ValueError(f"Sphere: dimension is {self.dimension}; it must be at least 2")
+
+    def tangent(self, points: Array, vectors: Array) -> Array:
+        """Project vectors on the tangent spaces: P_x w = w - <w, x> x.
+
+        Args:
+            points: Unit vectors, ``shape=(m, d)``.
+            vectors: Vectors, ``shape=(m, d)``.
+
+        Returns:
+            The projected vectors, ``shape=(m, d)``.
+        """
+        return vectors - np.einsum("ij,ij->i", vectors, points)[:, None] * points
+
+    def retract(self, points: Array) -> Array:
+        """Bring points back to the sphere: x / |x|, ``shape=(m, d)``."""
+        return points / np.linalg.norm(points, axis=1)[:, None]
+
+    def holds(self, points: Array) -> bool:
+        """Whether every row of ``points`` is a unit vector, up to 1e-6."""
+        return bool(np.all(np.abs(np.einsum("ij,ij->i", points, points) - 1) < 2e-6))
+
+
+@dataclass(frozen=True)
+class Euclidean:
+    """The space R^d.
+
+    Args:
+        dimension: d, at least 1.
+
+    Raises:
+        ValueError: If ``dimension`` is less than 1.
+    """
+
+    dimension: int
+
+    def __post_init__(self) -> None:
+        """Check the dimension."""
+        if self.dimension < 1:
+            raise ValueError(f"Euclidean: dimension is {self.dimension}; it must be at least 1")
+
+    def tangent(self, points: Array, vectors: Array) -> Array:
+        """Every vector is tangent to R^d."""
+        return vectors
+
+    def retract(self, points: Array) -> Array:
+        """Every point is in R^d."""
+        return points
+
+    def holds(self, points: Array) -> bool:
+        """Every point is in R^d."""
+        return True
+
+
+Space = Sphere | Euclidean

@@ -1,0 +1,5 @@
+"""Curved DOLFINx meshes."""
+
+from meanformer.meshes.sphere import icosphere
+
+__all__ = ["icosphere"]

@@ -1,0 +1,95 @@
+"""The token solver: interacting particles moved by the attention of their own measure."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from mpi4py import MPI
+
+import numpy as np
+import numpy.typing as npt
+
+from meanformer.attention import Attention, Space
+
+Array = npt.NDArray[np.float64]
+
+# The automatic step is this share of the time in which velocities change, 1/|Dv|.
+_COURANT = 0.1
+
+
+class TokenSolver:
+    """Solve x_i' = v[mu_n](x_i), mu_n = (1/n) sum_j delta_{x_j}, distributed over ranks.
+
+    The classical fourth-order Runge-Kutta scheme for the field extended from the sphere by
+    v(x/|x|), which keeps |x|; every step ends on the sphere again.
+
+    Args:
+        points: This rank's tokens, ``shape=(n_local, d)``, in the space.
+        attention: The model.
+        space: Where the tokens live.
+        comm: The ranks that share the tokens.
+        step: A fixed time step, or None for one chosen by ``Attention.rate_bound``.
+
+    Attributes:
+        number: Tokens on all ranks.
+        points: This rank's tokens, ``shape=(n_local, d)``.
+        weights: 1/number for each, ``shape=(n_local,)``.
+        time: Time reached, dimensionless.
+        steps: Steps taken.
+        wall_time: Seconds spent in "attention".
+
+    Raises:
+        ValueError: If there is no token.
+    """
+
+    def __init__(
+        self,
+        points: Array,
+        attention: Attention,
+        space: Space,
+        comm: MPI.Comm,
+        step: float | None = None,
+    ) -> None:
+        """Take the initial positions. Collective."""
+        self.comm, self.space = comm, space
+        self.points = np.ascontiguousarray(points, dtype=float)
+        self.number = int(comm.allreduce(len(points)))
+        if self.number == 0:
+            raise ValueError("tokens: there must be at least one")
+        self.weights = np.full(len(points), 1 / self.number)
+        self.time, self.steps = 0.0, 0
+        self.wall_time = {"attention": 0.0}
+        self._attention, self._fixed_step = attention, step
+
+    def mass(self) -> float:
+        """Sum of the weights over all ranks; nan if a token is not finite. Collective."""
+        share = float(self.weights.sum()) if np.all(np.isfinite(self.points)) else np.nan
+        return float(self.comm.allreduce(share))
+
+    def step(self, until: float) -> None:
+        """Take one time step, which ends at ``until`` or before. Collective.
+
+        Raises:
+            AttentionDomainError: If the velocity is undefined at a token.
+        """
+        x = self.points
+        first, rate = self._velocity(x)
+        remaining = until - self.time
+        largest = self._fixed_step or _COURANT / float(self.comm.allreduce(rate, op=MPI.MAX))
+        count = max(1, int(np.ceil(remaining / largest - 1e-9)))
+        dt = remaining / count
+        second, _ = self._velocity(x + dt / 2 * first)
+        third, _ = self._velocity(x + dt / 2 * second)
+        fourth, _ = self._velocity(x + dt * third)
+        mean = (first + 2 * second + 2 * third + fourth) / 6
+        self.points = self.space.retract(x + dt * mean)
+        self.steps += 1
+        self.time = until if count == 1 else self.time + dt
+
+    def _velocity(self, points: Array) -> tuple[Array, float]:
+        """v at the points brought to the space, and a bound of its derivative there."""
+        began = perf_counter()
+        x = self.space.retract(points)
+        field = self._attention.prepare(x, x, self.space, comm=self.comm)(self.weights)
+        self.wall_time["attention"] += perf_counter() - began
+        return field.velocity, self._attention.rate_bound(field)

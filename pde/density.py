@@ -1,0 +1,224 @@
+"""The density solver: nonlocal transport on the sphere by discontinuous Galerkin elements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+from mpi4py import MPI
+
+import numpy as np
+import numpy.typing as npt
+from dolfinx import fem, mesh
+from scipy.special import xlogy
+
+from meanformer.attention import Attention, Sphere
+from meanformer.pde.limiter import PositivityLimiter
+from meanformer.pde.quadrature import CellQuadrature, tabulate
+from meanformer.pde.ssp import BY_DEGREE
+from meanformer.pde.transport import Transport
+
+Array = npt.NDArray[np.float64]
+
+# Weights of the facet points in a quadrature with positive weights that gives the cell mean
+# (Zhang, Xia, Shu, J. Sci. Comput. 50, 2012): an Euler step keeps cell means non-negative if
+# dt |v| |F| / |K| does not exceed 2/3 of the first Gauss-Lobatto weight.
+_POSITIVE_COURANT = {0: 1 / 3, 1: 1 / 3, 2: 1 / 9, 3: 1 / 9}
+_SAFETY = 0.9
+_MOST_HALVINGS = 12
+
+# Relative error of the velocity where Z is small against e^beta, that is where there is almost no
+# mass (a share m of the mass near x makes Z(x) at least m e^beta). Weighted with the mass, the
+# error stays at 1e-13.
+_TOLERANCE = 1e-6
+
+
+class PositivityError(ArithmeticError):
+    """No step, however small, keeps the cell means non-negative."""
+
+
+class DensitySolver:
+    """Solve d_t rho + div(rho v[rho]) = 0 on S^2, with v the velocity of attention.
+
+    Upwind discontinuous Galerkin elements of degree p, an SSP Runge-Kutta scheme of order p + 1,
+    and a positivity limiter. The velocity is interpolated in continuous elements of degree p + 1.
+    Densities are per unit area (dimensionless: the sphere has radius one), with mass one.
+
+    Args:
+        domain: A mesh of the sphere with shared-facet ghosts, see ``meshes.icosphere``.
+        attention: The model.
+        degree: p, 0 to 3. Degree 3 needs a mesh of geometry degree 3 for its order.
+        initial: The density at t = 0: maps unit vectors, ``shape=(n, 3)``, to values,
+            ``shape=(n,)``. It is projected and normalised to mass one.
+        step: A fixed time step, or None for the largest that is safe.
+
+    Attributes:
+        time: Time reached, dimensionless.
+        steps: Steps taken.
+        wall_time: Seconds spent in "attention", "residual" and "limiter".
+
+    Raises:
+        ValueError: If ``degree`` is out of range, or the initial density is not finite,
+            or has no mass.
+    """
+
+    def __init__(
+        self,
+        domain: mesh.Mesh,
+        attention: Attention,
+        degree: int,
+        initial: Callable[[Array], Array],
+        step: float | None = None,
+    ) -> None:
+        """Compile forms, tabulate, project the initial density. Collective."""
+        if degree not in BY_DEGREE:
+            raise ValueError(f"degree is {degree}; allowed: {', '.join(map(str, BY_DEGREE))}")
+        self.comm = domain.comm
+        self.degree = degree
+        self.space = Sphere(3)
+        self.time, self.steps = 0.0, 0
+        self.wall_time = {"attention": 0.0, "residual": 0.0, "limiter": 0.0}
+        self._fixed_step = step
+        self._scheme = BY_DEGREE[degree]
+
+        density_space = fem.functionspace(domain, ("Discontinuous Lagrange", degree))
+        velocity_space = fem.functionspace(domain, ("Lagrange", degree + 1, (3,)))
+        self._velocity = fem.Function(velocity_space)
+        quadrature_degree = max(2 * degree + 1, 2)
+        self.quadrature = CellQuadrature(domain, quadrature_degree)
+        self._basis = tabulate(density_space, self.quadrature.reference)
+        self._transport = Transport(
+            density_space, self.quadrature, self._velocity, quadrature_degree
+        )
+        self._limiter = PositivityLimiter(
+            density_space.element.basix_element,
+            self.quadrature.reference,
+            quadrature_degree,
+            self._transport.integrals,
+        )
+        #: Points of the density as a measure: the quadrature points, brought to the sphere.
+        self.points = self.space.retract(self.quadrature.points.reshape(-1, 3))
+        owned = velocity_space.dofmap.index_map.size_local
+        targets = self.space.retract(velocity_space.tabulate_dof_coordinates()[:owned])
+        self._field = attention.prepare(targets, self.points, self.space, _TOLERANCE, self.comm)
+        self._velocity_nodes = velocity_space.dofmap.list[: len(self.quadrature.points)]
+        #: Numbers of this rank's cells in the mesh as it was made, whatever the number of ranks.
+        self.cell_numbers = domain.topology.original_cell_index[: len(self.quadrature.points)]
+        self._courant_length = self._scheme.coefficient * _SAFETY * self._cell_sizes(domain)
+
+        self.values = self._project(initial)
+
+    def _cell_sizes(self, domain: mesh.Mesh) -> Array:
+        """Largest dt |v| of an Euler step that keeps each cell's mean non-negative."""
+        corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        element = self._velocity.function_space.element.basix_element
+        nodes = self._velocity.function_space.tabulate_dof_coordinates()[self._velocity_nodes]
+        vertices = np.einsum("qn,cnk->cqk", element.tabulate(0, corners)[0, :, :, 0], nodes)
+        sides = np.linalg.norm(vertices - np.roll(vertices, 1, axis=1), axis=2)
+        area = self.quadrature.weights.sum(axis=1)
+        return _POSITIVE_COURANT[self.degree] * area / sides.max(axis=1)
+
+    def _project(self, initial: Callable[[Array], Array]) -> Array:
+        """L2 projection, limited and normalised to mass one."""
+        exact = np.asarray(initial(self.points), dtype=float)
+        total = self._sum(float(exact @ self.quadrature.weights.ravel()))
+        if not (np.isfinite(total) and total > 0):
+            raise ValueError(f"initial density: its mass is {total}; it must be finite and positive")
+        moments = (self.quadrature.weights * exact.reshape(self.quadrature.weights.shape)) @ (
+            self._basis
+        )
+        values = self._transport.solve_mass(moments)
+        if self._sum(self._limiter(values)):
+            raise ValueError("initial density: negative on a cell")
+        return values / self._sum(float((self._transport.integrals * values).sum()))
+
+    @property
+    def density(self) -> fem.Function:
+        """The density as a DOLFINx function, ghosts updated. Collective."""
+        function = self._transport.density
+        function.x.array[: self.values.size] = self.values.ravel()
+        function.x.scatter_forward()
+        return function
+
+    @property
+    def weights(self) -> Array:
+        """Weights of the density as a measure on ``points``, ``shape=(n,)``: they add up to 1."""
+        return (self.quadrature.weights * (self.values @ self._basis.T)).ravel()
+
+    def mass(self) -> float:
+        """Integral of the density. Collective."""
+        return self._sum(float((self._transport.integrals * self.values).sum()))
+
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest nodal value on all ranks. Collective."""
+        low, high = self.values.min(initial=np.inf), self.values.max(initial=-np.inf)
+        return (
+            float(self.comm.allreduce(low, op=MPI.MIN)),
+            float(self.comm.allreduce(high, op=MPI.MAX)),
+        )
+
+    def entropy(self) -> float:
+        """H = int rho log rho. Collective."""
+        density = np.maximum(self.values @ self._basis.T, 0.0)
+        return self._sum(float((self.quadrature.weights * xlogy(density, density)).sum()))
+
+    def step(self, until: float) -> None:
+        """Take one time step, which ends at ``until`` or before. Collective.
+
+        Raises:
+            PositivityError: If cell means become negative however small the step.
+            AttentionDomainError: If Z is not positive.
+        """
+        start = self.values
+        speed = self._update_velocity(start)
+        remaining = until - self.time
+        count = max(1, int(np.ceil(remaining / self._largest_step(speed) - 1e-9)))
+        for _ in range(_MOST_HALVINGS):
+            dt = remaining / count
+            self._negative_means, self._velocity_is_current = 0, True
+            values = self._scheme.step(
+                start, lambda state, dt=dt: self._euler(state, dt / self._scheme.coefficient)
+            )
+            if not self._sum(self._negative_means):
+                self.values = values
+                self.steps += 1
+                self.time = until if count == 1 else self.time + dt
+                return
+            count *= 2
+            self._update_velocity(start)
+        raise PositivityError(f"cell means are negative at t = {self.time} for steps down to {dt}")
+
+    def _largest_step(self, speed: Array) -> float:
+        if self._fixed_step is not None:
+            return self._fixed_step
+        with np.errstate(divide="ignore"):
+            largest = (self._courant_length / speed).min(initial=np.inf)
+        return float(self.comm.allreduce(largest, op=MPI.MIN))
+
+    def _euler(self, state: Array, dt: float) -> Array:
+        """Limited Euler step."""
+        if not self._velocity_is_current:
+            self._update_velocity(state)
+        self._velocity_is_current = False
+        began = perf_counter()
+        moved = state + dt * self._transport(state)
+        ended = perf_counter()
+        self._negative_means += self._limiter(moved)
+        self.wall_time["residual"] += ended - began
+        self.wall_time["limiter"] += perf_counter() - ended
+        return moved
+
+    def _update_velocity(self, values: Array) -> Array:
+        """Interpolate v[rho]; return the largest speed on each of this rank's cells."""
+        began = perf_counter()
+        weights = (self.quadrature.weights * (values @ self._basis.T)).ravel()
+        velocity = self._field(weights).velocity
+        self._velocity.x.array[: velocity.size] = velocity.ravel()
+        self._velocity.x.scatter_forward()
+        speed = np.linalg.norm(self._velocity.x.array.reshape(-1, 3), axis=1)
+        fastest: Array = speed[self._velocity_nodes].max(axis=1, initial=0.0)
+        self.wall_time["attention"] += perf_counter() - began
+        return fastest
+
+    def _sum(self, number: float) -> float:
+        return self.comm.allreduce(number)

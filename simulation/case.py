@@ -1,0 +1,247 @@
+"""The case file: everything that defines a run, read from TOML and checked once, at the door."""
+
+import functools
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import tomli_w
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+
+from meanformer.simulation.case_errors import CaseError, explain, refusal
+from meanformer.simulation.case_initial import (
+    Component,
+    Harmonic,
+    Initial,
+    Mixture,
+    PoissonKernel,
+    Tokens,
+    Uniform,
+    VonMisesFisher,
+    initial_problems,
+    with_default_axis,
+)
+from meanformer.simulation.case_overrides import apply_overrides
+from meanformer.simulation.case_tables import (
+    AttentionTable,
+    CompareTable,
+    NoiseTable,
+    OutputTable,
+    ParticlesTable,
+    PdeTable,
+    SpaceTable,
+    TimeTable,
+)
+from meanformer.simulation.case_types import Matrix, Table, as_matrix
+
+__all__ = [
+    "AttentionTable",
+    "Case",
+    "CaseError",
+    "CompareTable",
+    "Component",
+    "Harmonic",
+    "Initial",
+    "Matrix",
+    "Mixture",
+    "NoiseTable",
+    "OutputTable",
+    "ParticlesTable",
+    "PdeTable",
+    "PoissonKernel",
+    "SpaceTable",
+    "TimeTable",
+    "Tokens",
+    "Uniform",
+    "VonMisesFisher",
+    "as_matrix",
+]
+
+
+class Case(Table):
+    """A run: the model, the initial measure, the solvers, and what is written.
+
+    Made by `Case.load` or `Case.from_dict`, which tell every problem at once. Immutable and
+    hashable; lists of the file are tuples here, and every default is filled in.
+    """
+
+    title: str = ""
+    """A line for people; the stem of the file's name where none is given."""
+    space: SpaceTable = Field(default_factory=SpaceTable)
+    attention: AttentionTable
+    noise: NoiseTable = Field(default_factory=NoiseTable)
+    initial: Initial
+    pde: PdeTable | None = None
+    """None: the density is not evolved."""
+    particles: ParticlesTable | None = Field(default=None, validate_default=True)
+    """None: no tokens are evolved."""
+    time: TimeTable
+    compare: CompareTable | None = Field(default=None, validate_default=True)
+    """None unless both solvers run."""
+    output: OutputTable = Field(default_factory=OutputTable)
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> Self:
+        """Read and check a case file.
+
+        Args:
+            path: A TOML file. Files named in it are relative to its folder.
+            overrides: Strings ``table.key=value`` applied before the check; the value is read as
+                TOML, and as a bare string where it is not TOML.
+
+        Raises:
+            CaseError: The file cannot be read, or anything in it or in an override is wrong.
+        """
+        path = Path(path)
+        data = _read(path)
+        apply_overrides(data, overrides)
+        return cls._check(data, path.parent, str(path), path.stem)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], folder: str | Path = ".") -> Self:
+        """Check a case given as nested mappings, as a TOML parser returns them.
+
+        Args:
+            data: The tables. NumPy arrays and numbers are taken for lists and numbers.
+            folder: What files named in the case are relative to.
+
+        Raises:
+            CaseError: Anything in it is wrong.
+        """
+        if not isinstance(data, Mapping):
+            raise CaseError([f"a case must be a mapping of tables, not {type(data).__name__}"])
+        return cls._check(_plain(data), Path(folder), "case", "")
+
+    def to_toml(self) -> str:
+        """The case as TOML with every default; it loads again to an equal case."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+    @classmethod
+    def _check(cls, data: dict[str, Any], folder: Path, source: str, stem: str) -> Self:
+        if stem:
+            data.setdefault("title", stem)
+            output = data.setdefault("output", {})
+            if isinstance(output, dict):
+                output.setdefault("directory", f"runs/{stem}")
+        try:
+            return cls.model_validate(data, context={"folder": folder})
+        except ValidationError as error:
+            raise CaseError(explain(error, data, _schema()), source) from None
+
+    # What involves several tables. A table that failed by itself is not in info.data.
+
+    @field_validator("attention", mode="after")
+    @classmethod
+    def _square_matrices(cls, attention: AttentionTable, info: ValidationInfo) -> AttentionTable:
+        if "space" not in info.data:
+            return attention
+        d = info.data["space"].dimension
+        problems = [
+            (name, f"has rows of lengths {[len(row) for row in entry]}; must be a {d}x{d} matrix")
+            for name, entry in attention
+            if isinstance(entry, tuple) and [len(row) for row in entry] != [d] * d
+        ]
+        if problems:
+            raise refusal(*problems)
+        return attention
+
+    @field_validator("initial", mode="after")
+    @classmethod
+    def _initial_fits_space(cls, initial: Initial, info: ValidationInfo) -> Initial:
+        if "space" not in info.data:
+            return initial
+        dimension = info.data["space"].dimension
+        initial = with_default_axis(initial, dimension)
+        problems = initial_problems(initial, dimension)
+        if problems:
+            raise refusal(*problems)
+        return initial
+
+    @field_validator("pde", mode="after")
+    @classmethod
+    def _density_exists(cls, pde: PdeTable | None, info: ValidationInfo) -> PdeTable | None:
+        if pde is not None and isinstance(info.data.get("initial"), Tokens):
+            raise refusal(
+                (
+                    "",
+                    "not allowed with initial.kind = 'tokens', a sum of point masses, which has no "
+                    "density; initial.kind must be one with a density, or leave [pde] out",
+                )
+            )
+        return pde
+
+    @field_validator("particles", mode="after")
+    @classmethod
+    def _particles_fit(
+        cls, particles: ParticlesTable | None, info: ValidationInfo
+    ) -> ParticlesTable | None:
+        if particles is None:
+            if "pde" in info.data and info.data["pde"] is None:
+                raise refusal(
+                    ("", "missing; must have at least one of the tables [pde], [particles]")
+                )
+            return None
+        initial = info.data.get("initial")
+        if not isinstance(initial, Tokens):
+            return particles
+        if "number" not in particles.model_fields_set:
+            return particles.model_copy(update={"number": initial.number})
+        if particles.number != initial.number:
+            need = f"must be {initial.number}, the number of tokens given, or left out"
+            raise refusal(("number", f"{particles.number} is not allowed; {need}"))
+        return particles
+
+    @field_validator("compare", mode="after")
+    @classmethod
+    def _both_solvers(
+        cls, compare: CompareTable | None, info: ValidationInfo
+    ) -> CompareTable | None:
+        if "pde" not in info.data or "particles" not in info.data:
+            return compare
+        both = info.data["pde"] is not None and info.data["particles"] is not None
+        if compare is not None and not both:
+            raise refusal(("", "not allowed with one solver; must have both [pde] and [particles]"))
+        return CompareTable() if compare is None and both else compare
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return Case.model_json_schema()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Parse a TOML file, with the line of a syntax error."""
+    source = str(path)
+    try:
+        if path.is_dir():
+            raise CaseError(["is a folder; must be a TOML file"], source)
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except CaseError:
+        raise
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror or error}; must be a TOML file"
+    except UnicodeDecodeError as error:
+        problem = f"is not UTF-8 text ({error.reason} at byte {error.start}); must be a TOML file"
+    except RecursionError:
+        problem = "is nested too deeply; must be a TOML file of tables"
+    except ValueError as error:
+        problem = f"is not TOML: {error}"
+    raise CaseError([problem], source)
+
+
+def _plain(value: Any) -> Any:
+    """Mappings as dictionaries, NumPy arrays as lists, NumPy numbers and paths as plain ones."""
+    match value:
+        case Mapping():
+            return {key: _plain(entry) for key, entry in value.items()}
+        case list() | tuple():
+            return [_plain(entry) for entry in value]
+        case np.ndarray() | np.generic():
+            return value.tolist()
+        case os.PathLike():
+            return os.fspath(value)
+        case _:
+            return value
