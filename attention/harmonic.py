@@ -11,6 +11,8 @@ Everything is scaled by e^{-|beta|}, the largest value of the kernel, against ov
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from mpi4py import MPI
 
 import numpy as np
@@ -69,6 +71,15 @@ def degree_for(beta: float) -> int:
     return max(2, int(np.argmax(tails < 1e-16)))
 
 
+@lru_cache
+def _multipliers(beta: float) -> tuple[int, Array, Array]:
+    """The degree, and what each moment is multiplied by for Z and for its slope."""
+    degree = degree_for(beta)
+    by_entry = harmonics.degrees(degree)
+    kernel, slopes = (4 * np.pi * f(beta, degree)[by_entry] for f in (scaled_bessel, scaled_slopes))
+    return degree, kernel, slopes
+
+
 class HarmonicField:
     """Scaled Z and tangential first moment of a measure on fixed points, at fixed targets.
 
@@ -97,10 +108,7 @@ class HarmonicField:
                 np.stack([-sin_longitude, cos_longitude, np.zeros_like(sin_longitude)], axis=1),
             ]
         )
-        self.degree = degree_for(beta)
-        by_entry = harmonics.degrees(self.degree)
-        self._kernel = 4 * np.pi * scaled_bessel(beta, self.degree)[by_entry]
-        self._slopes = 4 * np.pi * scaled_slopes(beta, self.degree)[by_entry]
+        self.degree, self._kernel, self._slopes = _multipliers(beta)
 
     def __call__(self, weights: Array) -> tuple[Array, Array]:
         """Evaluate for one set of weights. Collective over ``comm``.

@@ -11,12 +11,11 @@ sphere are continuous, so point masses have finite distances; degrees above L wo
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
 from meanformer.attention import harmonics
+from meanformer.coupling.replicas import TokenReplicas
 from meanformer.particles import TokenSolver
 from meanformer.pde import DensitySolver
 
@@ -26,32 +25,42 @@ Array = npt.NDArray[np.float64]
 DEGREE = 32
 
 
-class HarmonicDistance(NamedTuple):
-    """A distance and what sampling alone would make of it.
-
-    Attributes:
-        distance: D(density, tokens), dimensionless.
-        noise: Root mean square of D for as many independent samples of the density.
-    """
-
-    distance: float
-    noise: float
+def moments(solver: DensitySolver | TokenSolver) -> harmonics.Moments:
+    """Moments of a solver's measure up to degree L. Collective."""
+    locations = harmonics.angles(solver.points)
+    return harmonics.analyse(locations, solver.weights, DEGREE, solver.comm)
 
 
-def harmonic_distance(density: DensitySolver, tokens: TokenSolver) -> HarmonicDistance:
-    """Distance between the density and the tokens' empirical measure. Collective.
-
-    The noise follows from E|c_lm(mu_n) - c_lm(rho)|^2 = (E|phi_lm|^2 - |c_lm(rho)|^2)/n and the
-    addition theorem sum_m |phi_lm|^2 = 2l + 1.
-    """
-    expected, empirical = (
-        harmonics.analyse(harmonics.angles(s.points), s.weights, DEGREE, s.comm)
-        for s in (density, tokens)
-    )
+def sobolev_square(difference: harmonics.Moments) -> float:
+    """D^2 from the moments of mu - nu, orthonormal for surface measure."""
     degree = np.arange(1, DEGREE + 1)
-    sobolev = 1 / (degree * (degree + 1.0)) ** 2
-    gap, power = (
-        4 * np.pi * harmonics.degree_power(m, m, DEGREE)[1:] for m in (empirical - expected, expected)
-    )
-    variance = (2 * degree + 1 - power) / tokens.number
-    return HarmonicDistance(float(np.sqrt(sobolev @ gap)), float(np.sqrt(sobolev @ variance)))
+    power = 4 * np.pi * harmonics.degree_power(difference, difference, DEGREE)[1:]
+    return float(np.sum(power / (degree * (degree + 1.0)) ** 2))
+
+
+def harmonic_distance(density: DensitySolver, tokens: TokenSolver) -> float:
+    """D(density, tokens), dimensionless. Collective."""
+    return float(np.sqrt(sobolev_square(moments(tokens) - moments(density))))
+
+
+def sampling_noise(replicas: TokenReplicas) -> float:
+    """Root mean square of D between the limit and as many tokens as the replicas have together.
+
+    The replicas are independent, and a measure's fluctuation is proportional to n^{-1/2}: with R
+    replicas of n/R tokens each, the variance of one, over R, is that of a system of n tokens. At
+    the start this estimates the exact value for independent tokens,
+
+        D^2 = (1/n) sum_l (l (l + 1))^{-2} ((2l + 1) - sum_m |c_lm(rho)|^2);
+
+    later it includes what the interaction makes of the fluctuations. Collective.
+
+    Returns:
+        The noise, dimensionless; nan with a single replica.
+    """
+    count = len(replicas.systems)
+    if count < 2:
+        return float("nan")
+    each = [moments(system) for system in replicas.systems]
+    mean = sum(each) / count
+    spread = sum(sobolev_square(one - mean) for one in each) / (count - 1)
+    return float(np.sqrt(spread / count))

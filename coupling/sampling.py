@@ -35,29 +35,31 @@ def sample_tokens(measure: Measure, number: int, seed: int, comm: MPI.Comm) -> A
     return measure.sample(uniform_numbers(mine.start, mine.stop - mine.start, seed))
 
 
-def sample_density(solver: DensitySolver, number: int, seed: int) -> Array | None:
-    """Draw independent points from the present density.
+def sample_density(solver: DensitySolver, levels: Array) -> Array | None:
+    """Points at given levels of the density's distribution function along the mesh.
 
     The density is read as its quadrature measure: weighted points, a distance O(h) apart, in the
-    order of the mesh's own cell numbers. Collective.
+    order of the mesh's own cell numbers. Uniform random levels give independent samples; on an
+    icosphere, where near numbers are near cells, equidistant levels give well-spread points of
+    equal mass. Collective.
 
     Args:
         solver: Holds the density.
-        number: Points to draw.
-        seed: Seed of the sample.
+        levels: Numbers in [0, 1), ``shape=(n,)``.
 
     Returns:
-        ``shape=(number, 3)`` on rank 0, None elsewhere.
+        ``shape=(n, 3)`` on rank 0, None elsewhere.
     """
     weights = solver.weights.reshape(len(solver.cell_numbers), -1)
     points = solver.points.reshape(*weights.shape, 3)
     gathered = solver.comm.gather((solver.cell_numbers, points, weights))
     if gathered is None:
         return None
-    numbers, all_points, all_weights = (np.concatenate(parts) for parts in zip(*gathered))
+    parts = zip(*gathered, strict=True)
+    numbers, all_points, all_weights = (np.concatenate(part) for part in parts)
     order = np.argsort(numbers)
     # The limiter leaves round-off below zero at quadrature points.
     cumulative = np.cumsum(np.maximum(all_weights[order], 0.0))
-    uniforms = np.random.default_rng(seed).random(number)
-    chosen = np.searchsorted(cumulative, uniforms * cumulative[-1], side="right")
-    return all_points[order].reshape(-1, 3)[chosen]
+    chosen = np.searchsorted(cumulative, levels * cumulative[-1], side="right")
+    sample: Array = all_points[order].reshape(-1, 3)[chosen]
+    return sample

@@ -27,8 +27,9 @@ def icosphere(
 ) -> mesh.Mesh:
     """Triangulate the unit sphere by 20 * 4^level curved triangles.
 
-    Every geometry node lies on the sphere. Cells keep the numbers they have here as
-    ``mesh.topology.original_cell_index``, whatever the number of ranks. Collective over ``comm``.
+    Every geometry node lies on the sphere. Cells keep the numbers they have here, the four children
+    of a cell in sequence, as ``mesh.topology.original_cell_index``, whatever the number of ranks.
+    Collective over ``comm``.
 
     Args:
         comm: The ranks that share the mesh.
@@ -93,9 +94,9 @@ def _subdivided_icosahedron(level: int) -> tuple[Array, Indices]:
         middles = vertices[edges].sum(axis=1)
         middles /= np.linalg.norm(middles, axis=1)[:, None]
         (a, b, c), (bc, ac, ab) = triangles.T, (edge_of + len(vertices)).T
-        triangles = np.concatenate(
-            [np.stack(t, axis=1) for t in ((a, ab, ac), (ab, b, bc), (ac, bc, c), (ab, bc, ac))]
-        )
+        children = [(a, ab, ac), (ab, b, bc), (ac, bc, c), (ab, bc, ac)]
+        # Children follow each other: cells with near numbers are near on the sphere.
+        triangles = np.stack([np.stack(t, axis=1) for t in children], axis=1).reshape(-1, 3)
         vertices = np.concatenate([vertices, middles])
     return vertices, triangles
 

@@ -14,7 +14,7 @@ from meanformer.attention import Attention, Space
 Array = npt.NDArray[np.float64]
 
 # The automatic step is this share of the time in which velocities change, 1/|Dv|.
-_COURANT = 0.1
+_COURANT = 0.2
 
 
 class TokenSolver:

@@ -1,1 +1,1 @@
-"""To be written."""
+"""The command ``meanformer``: one module a verb."""

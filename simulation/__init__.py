@@ -1,5 +1,19 @@
 """One run: from the case file to solvers, observers and files."""
 
+from typing import TYPE_CHECKING, Any
+
 from meanformer.simulation.case import Case, CaseError
 
-__all__ = ["Case", "CaseError"]
+if TYPE_CHECKING:
+    from meanformer.simulation.runner import Result, run
+
+__all__ = ["Case", "CaseError", "Result", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the solvers on first use: a case is checked without waiting for DOLFINx."""
+    if name in ("Result", "run"):
+        from meanformer.simulation import runner
+
+        return getattr(runner, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,78 @@
+"""How far the run is and how long it will take, on rank 0's terminal."""
+
+from __future__ import annotations
+
+import sys
+from time import monotonic
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from meanformer.simulation.controller import Observer
+from meanformer.simulation.state import State
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class TerminalProgress(Observer):
+    """A bar with the time left; plain lines where stderr is no terminal (under mpirun, in a log).
+
+    Args:
+        title: What runs.
+        end: The final time.
+    """
+
+    def __init__(self, title: str, end: float) -> None:
+        """Nothing is shown before the first sample."""
+        self._title, self._end = title, end
+        self._start: tuple[float, float] | None = None
+        self._last_line = monotonic()
+        self._bar: Progress | None = None
+
+    def sample(self, state: State) -> None:
+        """Show where the run is."""
+        self.stepped(state)
+
+    def stepped(self, state: State) -> None:
+        """Show where the run is."""
+        if state.comm.rank != 0:
+            return
+        # Solvers take turns between two samples: their mean moves steadily.
+        times = [solver.time for solver in state.solvers.values()]
+        time = sum(times) / len(times)
+        if self._start is None:
+            self._start = (monotonic(), time)
+            if sys.stderr.isatty():
+                self._bar = _bar()
+                self._bar.start()
+                self._bar.add_task(self._title, total=self._end, completed=time)
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=time)
+        elif monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._print(time)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _print(self, time: float) -> None:
+        assert self._start is not None
+        self._last_line = monotonic()
+        began, start = self._start
+        line = f"{self._title}: t = {time:.3g} of {self._end:g}"
+        if time > start:
+            left = (self._last_line - began) * (self._end - time) / (time - start)
+            line += f", {left:.0f} s left"
+        print(line, file=sys.stderr, flush=True)
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("t = {task.completed:.3g} of {task.total:g}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )

@@ -1,0 +1,41 @@
+"""The attention of a weighted measure in extended precision, from its definition."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+
+class Reference(NamedTuple):
+    velocity: np.ndarray
+    log_partition: np.ndarray
+
+
+@pytest.fixture
+def reference():
+    """V int y e^{<Ax,y>} mu(dy), divided by Z for softmax, projected if ``spherical``; log Z."""
+
+    def evaluate(attention, targets, points, weights, spherical=True):
+        x, y, w = (np.asarray(a, dtype=np.longdouble) for a in (targets, points, weights))
+        y, w = y[w != 0], w[w != 0]
+        identity = np.eye(x.shape[1], dtype=np.longdouble)
+        query, key, value = (
+            identity
+            if matrix is None
+            else (identity * matrix if np.ndim(matrix) == 0 else identity @ matrix)
+            for matrix in (attention.query, attention.key, attention.value)
+        )
+        logits = np.longdouble(attention.beta) * (x @ query.T) @ (y @ key.T).T
+        top = logits.max(axis=1)
+        terms = w * np.exp(logits - top[:, None])
+        scaled = terms.sum(axis=1)
+        velocity = terms @ y @ value.T
+        if attention.law == "softmax":
+            velocity /= scaled[:, None]
+        else:
+            velocity *= np.exp(top)[:, None]
+        if spherical:
+            velocity -= (velocity * x).sum(axis=1)[:, None] * x
+        return Reference(velocity, np.log(scaled) + top)
+
+    return evaluate

@@ -1,0 +1,214 @@
+"""The velocity and Z against their definition, for both backends, at any exponent."""
+
+import numpy as np
+import pytest
+
+from meanformer.attention import Attention, Sphere
+
+BETAS = [-10.0, 0.0, 1e-3, 1.0, 4.0, 9.0, 25.0, 100.0, 1000.0]
+AXIS = np.array([2.0, -1.0, 2.0]) / 3
+LAWS = ["softmax", "unnormalised"]
+
+
+def measure(on_sphere, kind):
+    rng = np.random.default_rng(5)
+    points = {
+        "random": lambda: on_sphere(1, 200),
+        "clustered": lambda: on_sphere(2, 200, centre=AXIS, width=0.1),
+        "two clusters": lambda: np.concatenate(
+            [
+                on_sphere(3, 120, centre=AXIS, width=0.05),
+                on_sphere(4, 80, centre=[0, 0, -1], width=0.3),
+            ]
+        ),
+    }[kind]()
+    weights = rng.uniform(0.1, 1, len(points))
+    return points, weights / weights.sum()
+
+
+def largest_error(got, wanted):
+    """Largest error of any target, relative to the largest speed."""
+    return np.linalg.norm(got - wanted, axis=1).max() / np.linalg.norm(wanted, axis=1).max()
+
+
+def check(reference, attention, targets, points, weights, tolerance, backend, space=None):
+    evaluator = attention.prepare(targets, points, space or Sphere(3), tolerance)
+    assert evaluator.backend == backend
+    field = evaluator(weights)
+    wanted = reference(attention, targets, points, weights)
+    assert largest_error(field.velocity, wanted.velocity) <= tolerance
+    if attention.law == "softmax":
+        relative = np.log(field.partition.astype(np.longdouble)) + field.log_scale
+        assert np.abs(np.expm1(relative - wanted.log_partition)).max() <= tolerance
+
+
+@pytest.mark.parametrize("tolerance", [1e-6, 1e-10])
+@pytest.mark.parametrize("kind", ["random", "clustered", "two clusters"])
+@pytest.mark.parametrize("beta", BETAS)
+@pytest.mark.parametrize("law", LAWS)
+class TestHarmonic:
+    def test_meets_its_tolerance(self, reference, on_sphere, law, beta, kind, tolerance):
+        if law == "unnormalised" and abs(beta) > 600:
+            pytest.skip("e^{beta} exceeds double precision")
+        points, weights = measure(on_sphere, kind)
+        targets = np.concatenate([on_sphere(6, 90), points[:30], -points[:30]])
+        check(
+            reference,
+            Attention(law, beta),
+            targets,
+            points,
+            weights,
+            tolerance,
+            "harmonic",
+        )
+
+    def test_meets_its_tolerance_far_from_all_mass(
+        self, reference, on_sphere, law, beta, kind, tolerance
+    ):
+        if kind == "random":
+            pytest.skip("no target is far from a spread measure")
+        if law == "unnormalised" and abs(beta) > 600:
+            pytest.skip("e^{beta} exceeds double precision")
+        points = on_sphere(2, 200, centre=AXIS, width=0.1)
+        weights = np.full(200, 1 / 200)
+        targets = on_sphere(7, 150, centre=-AXIS, width=0.1 if kind == "clustered" else 0.5)
+        check(reference, Attention(law, beta), targets, points, weights, tolerance, "harmonic")
+
+
+@pytest.mark.parametrize("beta", BETAS)
+@pytest.mark.parametrize("law", LAWS)
+class TestDirect:
+    @pytest.mark.parametrize("kind", ["random", "clustered", "two clusters"])
+    def test_few_pairs(self, reference, on_sphere, law, beta, kind):
+        if law == "unnormalised" and abs(beta) > 600:
+            pytest.skip("e^{beta} exceeds double precision")
+        points, weights = measure(on_sphere, kind)
+        targets = np.concatenate([on_sphere(6, 20), points[:20], -points[:20]])
+        # The logit <Ax,y> is known to |beta| units of round-off, and so is log Z; a cluster's
+        # speed is a difference of unit vectors 0.1 apart.
+        tolerance = 1e-14 * (10 + abs(beta))
+        check(reference, Attention(law, beta), targets, points, weights, tolerance, "direct")
+
+    @pytest.mark.parametrize("dimension", [2, 3, 4, 17])
+    def test_any_matrices(self, reference, on_sphere, law, beta, dimension):
+        if law == "unnormalised" and abs(beta) > 100:
+            pytest.skip("e^{|A|} exceeds double precision")
+        rng = np.random.default_rng(8)
+        query, key, value = rng.normal(size=(3, dimension, dimension)) / np.sqrt(dimension)
+        attention = Attention(law, beta, query, key, value)
+        points, targets = on_sphere(9, 300, dimension), on_sphere(10, 100, dimension)
+        weights = rng.uniform(size=300)
+        size = abs(beta) * np.linalg.norm(key.T @ query, 2)
+        check(
+            reference,
+            attention,
+            targets,
+            points,
+            weights / weights.sum(),
+            1e-14 * (10 + size),
+            "direct",
+            Sphere(dimension),
+        )
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize(("query", "key", "value"), [(2.0, None, -1.0), (-0.5, 3.0, 2.0)])
+def test_multiples_of_the_identity(reference, on_sphere, law, query, key, value):
+    points, weights = measure(on_sphere, "two clusters")
+    targets = on_sphere(6, 150)
+    attention = Attention(law, 4.0, query, key, value)
+    check(reference, attention, targets, points, weights, 1e-10, "harmonic")
+    as_matrices = Attention(
+        law,
+        4.0,
+        *(None if m is None else m * np.eye(3) for m in (query, key, value)),
+    )
+    assert np.array_equal(
+        as_matrices.velocity(targets, points, weights, Sphere(3)),
+        attention.velocity(targets, points, weights, Sphere(3)),
+    )
+
+
+def test_turning_queries_and_keys_together_changes_nothing(on_sphere):
+    # <Qx, Qy> = <x, y> for an orthogonal Q, which the direct sum serves; no Q, the harmonic one.
+    points, weights = measure(on_sphere, "random")
+    targets = on_sphere(6, 150)
+    turn, _ = np.linalg.qr(np.random.default_rng(11).normal(size=(3, 3)))
+    turned = Attention(beta=4.0, query=turn, key=turn).prepare(targets, points, Sphere(3))
+    plain = Attention(beta=4.0).prepare(targets, points, Sphere(3))
+    assert (turned.backend, plain.backend) == ("direct", "harmonic")
+    error = largest_error(turned(weights).velocity, plain(weights).velocity)
+    assert error <= 1e-10
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_softmax_ignores_the_total_mass(on_sphere, few):
+    points, weights = measure(on_sphere, "random")
+    targets = on_sphere(6, 50 if few else 150)
+    evaluator = Attention(beta=9.0).prepare(targets, points, Sphere(3))
+    assert (evaluator.backend == "direct") == few
+    one, many = evaluator(weights), evaluator(1e6 * weights)
+    assert largest_error(many.velocity, one.velocity) < 1e-12
+    assert np.abs(many.partition / one.partition / 1e6 - 1).max() < 1e-11
+
+
+def test_slightly_negative_weights_are_summed_as_they_are(reference, on_sphere):
+    points, weights = measure(on_sphere, "random")
+    weights[::7] *= -0.1
+    targets = on_sphere(6, 150)
+    check(reference, Attention(beta=4.0), targets, points, weights, 1e-10, "harmonic")
+    check(reference, Attention(beta=4.0), targets[:50], points, weights, 1e-13, "direct")
+
+
+@pytest.mark.parametrize("beta", [9.0, 1000.0])
+def test_points_without_weight_are_not_there(reference, on_sphere, beta):
+    # All the mass lies opposite to the targets; beside them are points that weigh nothing.
+    points = np.concatenate([on_sphere(2, 20, centre=-AXIS, width=0.2), on_sphere(3, 5)])
+    weights = np.where(np.arange(25) < 20, 1 / 20, 0.0)
+    targets = on_sphere(4, 10, centre=AXIS, width=0.1)
+    attention = Attention(beta=beta)
+    with_them = attention.velocity(targets, points, weights, Sphere(3))
+    without = reference(attention, targets, points[:20], weights[:20]).velocity
+    assert largest_error(with_them, without) < 1e-14 * (10 + beta)
+
+
+@pytest.mark.parametrize("off", [0.0, 4e-7])
+def test_backends_agree_on_points_that_count_as_unit_vectors(on_sphere, off):
+    # Sphere.holds lets a length be wrong by 1e-6, which moves beta <x, y> by 1e-6 beta.
+    points, weights = measure(on_sphere, "two clusters")
+    points, targets = (1 + off) * points, (1 + off) * on_sphere(6, 150)
+    attention = Attention(beta=100.0)
+    evaluator = attention.prepare(targets, points, Sphere(3))
+    assert evaluator.backend == "harmonic"
+    few = attention.prepare(targets[:50], points, Sphere(3))
+    assert few.backend == "direct"
+    assert largest_error(evaluator(weights).velocity[:50], few(weights).velocity) <= 2e-10
+
+
+class TestRateBound:
+    @pytest.mark.parametrize("law", LAWS)
+    @pytest.mark.parametrize("beta", [-3.0, 1.0, 9.0])
+    def test_bounds_the_derivative_of_the_velocity(self, on_sphere, law, beta):
+        rng = np.random.default_rng(12)
+        query, key, value = rng.normal(size=(3, 3, 3))
+        attention = Attention(law, beta, query, key, value)
+        points, weights = measure(on_sphere, "two clusters")
+        x = on_sphere(13, 60)
+        along = Sphere(3).tangent(x, rng.normal(size=x.shape))
+        along /= np.linalg.norm(along, axis=1)[:, None]
+        h = 1e-5
+        field = attention.prepare(x, points, Sphere(3))(weights)
+        ahead, behind = (
+            attention.velocity(Sphere(3).retract(x + s * along), points, weights, Sphere(3))
+            for s in (h, -h)
+        )
+        slopes = np.linalg.norm(ahead - behind, axis=1) / (2 * h)
+        assert slopes.max() <= attention.rate_bound(field) * (1 + 1e-6)
+
+    def test_without_targets_bounds_nothing(self, on_sphere):
+        # A rank without tokens must not set the time step of the others.
+        points, weights = measure(on_sphere, "random")
+        attention = Attention("unnormalised", -10.0)
+        nothing = attention.prepare(points[:0], points, Sphere(3))(weights)
+        some = attention.prepare(points[:5], points[:5], Sphere(3))(np.full(5, 1e-6))
+        assert attention.rate_bound(nothing) <= attention.rate_bound(some)
