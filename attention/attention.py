@@ -215,7 +215,7 @@ class Evaluator:
 
         if self.backend == "harmonic":
             partition, moment = self._field(weights)
-            log_scale = np.full(len(partition), self._scale)
+            log_scale: Array = np.full(len(partition), self._scale)
             if self._softmax:
                 self._mend_far_targets(weights, log_scale, partition, moment)
         else:

@@ -13,6 +13,7 @@ import numba
 import numpy as np
 
 from meanformer.attention.spaces import Array
+from meanformer.attention.threads import threads
 
 _TILE = 256
 _LOG2_E = 1.4426950408889634
@@ -102,6 +103,7 @@ def direct_sums(
         sum_j w_j y_j e^{<key, y_j> - c}, ``shape=(m, d)``.
     """
     count, dimension = keys.shape
+    numba.set_num_threads(min(threads(), numba.config.NUMBA_NUM_THREADS))
     maximum, total = np.full(count, -np.inf), np.zeros(count)
     moment = np.zeros((count, dimension))
     block = np.column_stack([points, weights])

@@ -48,14 +48,10 @@ def scaled_slopes(beta: float, lmax: int) -> Array:
 
     The entry for l = 0 is set to zero: the gradient of a constant vanishes.
     """
-    if abs(beta) < 1e-8:  # i_1(beta)/beta = 1/3 + O(beta^2), i_2(beta)/beta = beta/15
-        slopes = np.zeros(lmax + 1)
-        slopes[1] = 1 / 3
-        slopes[2:3] = beta / 15
-        return slopes
+    if abs(beta) < 1e-16:  # i_l(beta)/beta = O(beta^{l-1}), and 1/3 for l = 1
+        return np.where(np.arange(lmax + 1) == 1, 1 / 3, 0.0)
     slopes = scaled_bessel(beta, lmax) / beta
-    slopes[0] = 0.0
-    return slopes
+    return np.where(np.arange(lmax + 1) == 0, 0.0, slopes)
 
 
 def degree_for(beta: float) -> int:

@@ -8,7 +8,6 @@ over the ranks takes one sum of (L+1)(L+2)/2 complex numbers, whatever the numbe
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 
 from mpi4py import MPI
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meanformer.attention.spaces import Array
+from meanformer.attention.threads import threads
 
 Moments = npt.NDArray[np.complex128]
 
@@ -26,15 +26,6 @@ EPSILON = 2.1e-13
 # A fixed oversampling: the transform would otherwise choose its kernel by the number of points,
 # which differs from rank to rank, and results would depend on the partition at 1e-13.
 _OVERSAMPLING = {"sigma_min": 1.9, "sigma_max": 2.1}
-
-
-@lru_cache
-def _threads() -> int:
-    """Threads for one transform: this process's cores, shared among the ranks of the node."""
-    node = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED)
-    ranks = node.size
-    node.Free()
-    return max(1, len(os.sched_getaffinity(0)) // ranks)
 
 
 def angles(points: Array) -> Array:
@@ -78,7 +69,7 @@ def analyse(locations: Array, weights: Array, lmax: int, comm: MPI.Comm | None) 
             lmax=lmax,
             loc=locations,
             epsilon=EPSILON,
-            nthreads=_threads(),
+            nthreads=threads(),
             **_OVERSAMPLING,
         )[0]
     else:
@@ -116,7 +107,7 @@ def _synthesise(moments: Moments, lmax: int, locations: Array, spin: int, mode: 
         lmax=lmax,
         loc=locations,
         epsilon=EPSILON,
-        nthreads=_threads(),
+        nthreads=threads(),
         mode=mode,
         **_OVERSAMPLING,
     )
@@ -137,4 +128,5 @@ def degree_power(first: Moments, second: Moments, lmax: int) -> Array:
     """
     products = (first * second.conj()).real
     products[lmax + 1 :] *= 2  # the entries with m < 0 are the conjugates of those with m > 0
-    return np.bincount(degrees(lmax), weights=products, minlength=lmax + 1)
+    power: Array = np.bincount(degrees(lmax), weights=products, minlength=lmax + 1).astype(float)
+    return power

@@ -56,7 +56,7 @@ class VonMisesFisher:
     concentration: float
 
     def density(self, points: Array) -> Array:
-        """c / (2 pi (1 - e^{-2c})) e^{c (<x,m> - 1)}."""
+        """Density c / (2 pi (1 - e^{-2c})) e^{c (<x,m> - 1)}."""
         c = self.concentration
         if c == 0:
             return Uniform().density(points)
@@ -117,7 +117,8 @@ class ZonalHarmonic:
     def sample(self, uniforms: Array) -> Array:
         """Bisection of the height's distribution function, to round-off."""
         k, u = self.degree, uniforms[:, 1]
-        low, high = np.full(len(u), -1.0), np.ones(len(u))
+        low: Array = np.full(len(u), -1.0)
+        high: Array = np.full(len(u), 1.0)
         for _ in range(54):
             middle = (low + high) / 2
             primitive = (eval_legendre(k + 1, middle) - eval_legendre(k - 1, middle)) / (2 * k + 1)
@@ -141,7 +142,8 @@ class Mixture:
     def density(self, points: Array) -> Array:
         """The weighted mean of the components' densities."""
         values = np.stack([component.density(points) for component in self.components])
-        return np.asarray(self.weights) @ values / sum(self.weights)
+        shares: Array = np.asarray(self.weights) / sum(self.weights)
+        return shares @ values
 
     def sample(self, uniforms: Array) -> Array:
         """Choose a component by the first uniform number, sample it by the others."""

@@ -2,11 +2,12 @@ r"""A negative-Sobolev distance between measures on S^2, from their harmonic mom
 
 With c_lm(mu) = int phi_lm dmu in a basis orthonormal for the uniform probability,
 
-    D(mu, nu)^2 = sum_{1 <= l <= L} (l (l + 1))^{-2} sum_m |c_lm(mu) - c_lm(nu)|^2,
+    D(mu, nu)^2 = sum_{1 <= l <= L} (l (l + 1))^{-3/2} sum_m |c_lm(mu) - c_lm(nu)|^2,
 
-the norm dual to |Lap f|_{L2} for functions of mean zero and degree at most L. H^2 functions on the
-sphere are continuous, so point masses have finite distances; degrees above L would add less than
-1/(L+1)^2 to D^2 of an independent sample, relative to 1/n.
+the norm of H^{-3/2}, up to constants the energy distance with the chord |x - y| and, by Stolarsky's
+invariance principle, the mean square discrepancy over spherical caps. Functions in H^{3/2} are
+continuous on the sphere, so point masses have finite distances; degrees above L = 32 would add
+three per cent to D^2 of an independent sample.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def sobolev_square(difference: harmonics.Moments) -> float:
     """D^2 from the moments of mu - nu, orthonormal for surface measure."""
     degree = np.arange(1, DEGREE + 1)
     power = 4 * np.pi * harmonics.degree_power(difference, difference, DEGREE)[1:]
-    return float(np.sum(power / (degree * (degree + 1.0)) ** 2))
+    return float(np.sum(power / (degree * (degree + 1.0)) ** 1.5))
 
 
 def harmonic_distance(density: DensitySolver, tokens: TokenSolver) -> float:
@@ -50,7 +51,7 @@ def sampling_noise(replicas: TokenReplicas) -> float:
     replicas of n/R tokens each, the variance of one, over R, is that of a system of n tokens. At
     the start this estimates the exact value for independent tokens,
 
-        D^2 = (1/n) sum_l (l (l + 1))^{-2} ((2l + 1) - sum_m |c_lm(rho)|^2);
+        D^2 = (1/n) sum_l (l (l + 1))^{-3/2} ((2l + 1) - sum_m |c_lm(rho)|^2);
 
     later it includes what the interaction makes of the fluctuations. Collective.
 

@@ -47,7 +47,7 @@ class TokenSolver:
         points: Array,
         attention: Attention,
         space: Space,
-        comm: MPI.Comm,
+        comm: MPI.Intracomm,
         step: float | None = None,
     ) -> None:
         """Take the initial positions. Collective."""
@@ -87,7 +87,7 @@ class TokenSolver:
         self.time = until if count == 1 else self.time + dt
 
     def _velocity(self, points: Array) -> tuple[Array, float]:
-        """v at the points brought to the space, and a bound of its derivative there."""
+        """Velocity at the points brought to the space, and a bound of its derivative there."""
         began = perf_counter()
         x = self.space.retract(points)
         field = self._attention.prepare(x, x, self.space, comm=self.comm)(self.weights)

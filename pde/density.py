@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 
 from mpi4py import MPI
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from dolfinx import fem, mesh
 from scipy.special import xlogy
 
-from meanformer.attention import Attention, Sphere
+from meanformer.attention import Attention, Field, Sphere
 from meanformer.pde.limiter import PositivityLimiter
 from meanformer.pde.quadrature import CellQuadrature, tabulate
 from meanformer.pde.ssp import BY_DEGREE
@@ -25,6 +26,9 @@ Array = npt.NDArray[np.float64]
 # dt |v| |F| / |K| does not exceed 2/3 of the first Gauss-Lobatto weight.
 _POSITIVE_COURANT = {0: 1 / 3, 1: 1 / 3, 2: 1 / 9, 3: 1 / 9}
 _SAFETY = 0.9
+# Near a steady state velocities are small and transport allows any step: the growth of
+# perturbations, at rates below |Dv|, then sets the scale of time.
+_SHARE_OF_RATE = 0.25
 _MOST_HALVINGS = 12
 
 # Relative error of the velocity where Z is small against e^beta, that is where there is almost no
@@ -78,7 +82,7 @@ class DensitySolver:
         self.space = Sphere(3)
         self.time, self.steps = 0.0, 0
         self.wall_time = {"attention": 0.0, "residual": 0.0, "limiter": 0.0}
-        self._fixed_step = step
+        self._attention, self._fixed_step = attention, step
         self._scheme = BY_DEGREE[degree]
 
         density_space = fem.functionspace(domain, ("Discontinuous Lagrange", degree))
@@ -116,7 +120,8 @@ class DensitySolver:
         vertices = np.einsum("qn,cnk->cqk", element.tabulate(0, corners)[0, :, :, 0], nodes)
         sides = np.linalg.norm(vertices - np.roll(vertices, 1, axis=1), axis=2)
         area = self.quadrature.weights.sum(axis=1)
-        return _POSITIVE_COURANT[self.degree] * area / sides.max(axis=1)
+        sizes: Array = _POSITIVE_COURANT[self.degree] * area / sides.max(axis=1)
+        return sizes
 
     def _project(self, initial: Callable[[Array], Array]) -> Array:
         """L2 projection, limited and normalised to mass one."""
@@ -130,7 +135,8 @@ class DensitySolver:
         values = self._transport.solve_mass(moments)
         if self._sum(self._limiter(values)):
             raise ValueError("initial density: negative on a cell")
-        return values / self._sum(float((self._transport.integrals * values).sum()))
+        values /= self._sum(float((self._transport.integrals * values).sum()))
+        return values
 
     @property
     def density(self) -> fem.Function:
@@ -170,15 +176,13 @@ class DensitySolver:
             AttentionDomainError: If Z is not positive.
         """
         start = self.values
-        speed = self._update_velocity(start)
+        field = self._update_velocity(start)
         remaining = until - self.time
-        count = max(1, int(np.ceil(remaining / self._largest_step(speed) - 1e-9)))
+        count = max(1, int(np.ceil(remaining / self._largest_step(field) - 1e-9)))
         for _ in range(_MOST_HALVINGS):
             dt = remaining / count
             self._negative_means, self._velocity_is_current = 0, True
-            values = self._scheme.step(
-                start, lambda state, dt=dt: self._euler(state, dt / self._scheme.coefficient)
-            )
+            values = self._scheme.step(start, partial(self._euler, dt / self._scheme.coefficient))
             if not self._sum(self._negative_means):
                 self.values = values
                 self.steps += 1
@@ -188,15 +192,19 @@ class DensitySolver:
             self._update_velocity(start)
         raise PositivityError(f"cell means are negative at t = {self.time} for steps down to {dt}")
 
-    def _largest_step(self, speed: Array) -> float:
+    def _largest_step(self, field: Field) -> float:
+        """The fixed step, or the largest that is safe for transport and resolves the dynamics."""
         if self._fixed_step is not None:
             return self._fixed_step
+        speed = np.linalg.norm(self._velocity.x.array.reshape(-1, 3), axis=1)
+        fastest = speed[self._velocity_nodes].max(axis=1)
         with np.errstate(divide="ignore"):
-            largest = (self._courant_length / speed).min(initial=np.inf)
-        return float(self.comm.allreduce(largest, op=MPI.MIN))
+            safe = (self._courant_length / fastest).min(initial=np.inf)
+        resolved = _SHARE_OF_RATE / self._attention.rate_bound(field)
+        return float(self.comm.allreduce(min(safe, resolved), op=MPI.MIN))
 
-    def _euler(self, state: Array, dt: float) -> Array:
-        """Limited Euler step."""
+    def _euler(self, dt: float, state: Array) -> Array:
+        """Limited Euler step of length ``dt``."""
         if not self._velocity_is_current:
             self._update_velocity(state)
         self._velocity_is_current = False
@@ -208,17 +216,14 @@ class DensitySolver:
         self.wall_time["limiter"] += perf_counter() - ended
         return moved
 
-    def _update_velocity(self, values: Array) -> Array:
-        """Interpolate v[rho]; return the largest speed on each of this rank's cells."""
+    def _update_velocity(self, values: Array) -> Field:
+        """Interpolate v[rho]."""
         began = perf_counter()
-        weights = (self.quadrature.weights * (values @ self._basis.T)).ravel()
-        velocity = self._field(weights).velocity
-        self._velocity.x.array[: velocity.size] = velocity.ravel()
+        field = self._field((self.quadrature.weights * (values @ self._basis.T)).ravel())
+        self._velocity.x.array[: field.velocity.size] = field.velocity.ravel()
         self._velocity.x.scatter_forward()
-        speed = np.linalg.norm(self._velocity.x.array.reshape(-1, 3), axis=1)
-        fastest: Array = speed[self._velocity_nodes].max(axis=1, initial=0.0)
         self.wall_time["attention"] += perf_counter() - began
-        return fastest
+        return field
 
     def _sum(self, number: float) -> float:
         return self.comm.allreduce(number)

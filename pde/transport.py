@@ -35,7 +35,7 @@ def upwind_flux(density: Any, velocity: Any, normal: Any) -> Any:
 
 def transport_form(density: Any, velocity: Any, test: Any, quadrature_degree: int) -> Any:
     """The weak form int rho v.grad(phi) dx - int [phi] F dS of -div(rho v)."""
-    domain = test.ufl_domain()
+    domain = test.ufl_function_space().ufl_domain()
     measure = {"metadata": {"quadrature_degree": quadrature_degree}}
     flux = upwind_flux(density, velocity, ufl.FacetNormal(domain))
     volume = density * ufl.inner(velocity, ufl.grad(test)) * ufl.dx(domain, **measure)

@@ -1,0 +1,12 @@
+"""How many threads one process takes."""
+
+from __future__ import annotations
+
+import os
+
+from mpi4py import MPI
+
+
+def threads() -> int:
+    """All cores open to the process when it runs alone; one when ranks share the machine."""
+    return len(os.sched_getaffinity(0)) if MPI.COMM_WORLD.size == 1 else 1

@@ -1,0 +1,64 @@
+"""The positivity limiter."""
+
+from mpi4py import MPI
+
+import numpy as np
+import pytest
+from dolfinx import fem
+
+from meanformer.meshes import icosphere
+from meanformer.pde.limiter import PositivityLimiter
+from meanformer.pde.quadrature import CellQuadrature, tabulate
+
+
+@pytest.fixture(params=[0, 1, 2, 3])
+def pieces(request):
+    degree = request.param
+    domain = icosphere(MPI.COMM_SELF, 1, 2, perturbation=0.2)
+    space = fem.functionspace(domain, ("Discontinuous Lagrange", degree))
+    quadrature = CellQuadrature(domain, 2 * degree + 1)
+    basis = tabulate(space, quadrature.reference)
+    integrals = quadrature.weights @ basis
+    element = space.element.basix_element
+    limiter = PositivityLimiter(element, quadrature.reference, 2 * degree + 1, integrals)
+    return limiter, integrals, basis
+
+
+def test_makes_polynomials_non_negative_and_keeps_cell_means(pieces):
+    limiter, integrals, basis = pieces
+    values = np.random.default_rng(0).normal(0.5, 1.0, size=integrals.shape)
+    means = (integrals * values).sum(axis=1)
+    values[means < 0] *= -1
+    means = np.abs(means)
+    assert limiter(values) == 0
+    assert values.min() >= 0
+    assert (values @ basis.T).min() >= -1e-15
+    assert np.allclose((integrals * values).sum(axis=1), means, rtol=1e-13)
+
+
+def test_leaves_positive_polynomials_alone(pieces):
+    limiter, integrals, _ = pieces
+    values = np.random.default_rng(0).uniform(1.0, 1.1, size=integrals.shape)
+    before = values.copy()
+    assert limiter(values) == 0
+    assert np.array_equal(values, before)
+
+
+def test_counts_cells_with_negative_means_and_leaves_them(pieces):
+    limiter, integrals, _ = pieces
+    values = np.ones(integrals.shape)
+    values[3] = -1.0
+    assert limiter(values) == 1
+    assert np.all(values[3] == -1.0)
+
+
+def test_round_off_below_zero_becomes_zero(pieces):
+    limiter, integrals, _ = pieces
+    values = np.zeros(integrals.shape)
+    size = values.shape[1]
+    if size > 1:
+        # A mean of -1e-16 against values of one.
+        values[0, 0] = 1.0
+        values[0, 1] = -(integrals[0, 0] + 1e-17) / integrals[0, 1] if integrals[0, 1] else 0.0
+    limiter(values)
+    assert values.min() >= 0

@@ -1,0 +1,142 @@
+"""The command ``meanformer solve``, as a user calls it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import meanformer
+
+ROOT = Path(meanformer.__file__).parent
+MPIRUN = shutil.which("mpirun")
+WRONG = tomllib.loads((ROOT / "tests/simulation/wrong_cases.toml").read_text())
+RIGHT = """
+[attention]
+beta = 1.0
+[initial]
+kind = "uniform"
+[particles]
+number = 20
+[time]
+end = 0.2
+"""
+CALL = "from meanformer.scripts.main import main; raise SystemExit(main())"
+
+
+def meanformer_command(*arguments, folder, ranks=1):
+    command = [sys.executable, "-c", CALL, *map(str, arguments)]
+    if ranks > 1:
+        command = [MPIRUN, "-n", str(ranks), *command]
+    # Not the launcher's own variables, where the tests themselves run under mpirun.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PMIX_", "OMPI_COMM"))
+    }
+    environment["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(ROOT.parent), os.environ.get("PYTHONPATH")])
+    )
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_solve_runs_and_says_where_the_run_is(tmp_path):
+    (tmp_path / "small.toml").write_text(RIGHT)
+    done = meanformer_command("solve", "small.toml", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "runs/small" in done.stdout
+    assert (tmp_path / "runs/small/particles.csv").exists()
+    assert not (tmp_path / "runs/small/pde.csv").exists()
+
+
+def test_output_and_set_override_the_case(tmp_path):
+    (tmp_path / "small.toml").write_text(RIGHT)
+    options = ["--output", "elsewhere", "--set", "time.end=0.1", "--set", "particles.number=7"]
+    done = meanformer_command("solve", "small.toml", *options, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    resolved = tomllib.loads((tmp_path / "elsewhere/case.toml").read_text())
+    assert resolved["time"]["end"] == 0.1
+    assert resolved["particles"]["number"] == 7
+
+
+def test_a_run_that_stops_itself_has_its_own_exit_code(tmp_path):
+    (tmp_path / "small.toml").write_text(RIGHT)
+    options = ["--set", "attention.law=unnormalised", "--set", "attention.beta=800"]
+    stopped = meanformer_command("solve", "small.toml", *options, folder=tmp_path)
+    assert stopped.returncode == 3
+    assert "double precision" in stopped.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["solve"], ["sovle", "x.toml"], ["solve", "x.toml", "--nonsense"], []]
+)
+def test_wrong_command_lines(arguments, tmp_path):
+    assert meanformer_command(*arguments, folder=tmp_path).returncode == 2
+
+
+def test_version_and_help(tmp_path):
+    version = meanformer_command("--version", folder=tmp_path)
+    assert version.stdout.strip() == meanformer.__version__
+    for arguments in (["--help"], ["solve", "--help"]):
+        assert meanformer_command(*arguments, folder=tmp_path).returncode == 0
+
+
+def check_wrong(name, folder, ranks):
+    entry = WRONG[name]
+    (folder / "wrong.toml").write_text(entry["case"])
+    refused = meanformer_command("solve", "wrong.toml", folder=folder, ranks=ranks)
+    assert refused.returncode == 2, refused.stderr
+    # Under mpirun the launcher adds that a process ended with exit code 2.
+    assert refused.stderr.count(entry["key"]) >= 1, refused.stderr
+    assert refused.stderr.count("wrong.toml:") == 1, refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert [path.name for path in folder.iterdir()] == ["wrong.toml"]
+
+
+SOME = list(WRONG)[::8]
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_wrong_cases_are_refused(name, tmp_path):
+    check_wrong(name, tmp_path, ranks=1)
+
+
+@pytest.mark.skipif(MPIRUN is None, reason="needs mpirun")
+@pytest.mark.parametrize("name", SOME[::4])
+def test_wrong_cases_are_refused_on_two_ranks(name, tmp_path):
+    check_wrong(name, tmp_path, ranks=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("name", list(WRONG))
+def test_every_wrong_case_is_refused(name, ranks, tmp_path):
+    check_wrong(name, tmp_path, ranks)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_missing_case_is_refused(ranks, tmp_path):
+    refused = meanformer_command("solve", "missing.toml", folder=tmp_path, ranks=ranks)
+    assert refused.returncode == 2
+    assert "missing.toml" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("override", ["pde.degre=2", "time.end=-1", "time", "particles.number=many"])
+def test_wrong_overrides_are_refused(override, tmp_path):
+    (tmp_path / "small.toml").write_text(RIGHT)
+    refused = meanformer_command("solve", "small.toml", "--set", override, folder=tmp_path)
+    assert refused.returncode == 2
+    assert override.partition("=")[0] in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("cases/*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_example_cases_run(path, ranks, tmp_path):
+    options = ["--output", "run", "--set", "time.end=0.1"]
+    done = meanformer_command("solve", path, *options, folder=tmp_path, ranks=ranks)
+    assert done.returncode == 0, done.stderr
