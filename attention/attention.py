@@ -187,10 +187,7 @@ class Evaluator:
         scalar, factor = _multiple_of_identity(logits)
         pairs = self._sum(len(self._targets)) * self._sum(len(self._points))
         harmonic = (
-            space == Sphere(3)
-            and scalar
-            and _multiple_of_identity(value)[0]
-            and pairs > _FEW_PAIRS
+            space == Sphere(3) and scalar and _multiple_of_identity(value)[0] and pairs > _FEW_PAIRS
         )
         self.backend: Literal["harmonic", "direct"] = "harmonic" if harmonic else "direct"
         if harmonic:

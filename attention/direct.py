@@ -16,6 +16,8 @@ from meanformer.attention.spaces import Array
 from meanformer.attention.threads import threads
 
 _TILE = 256
+# Waking threads takes longer than summing fewer pairs.
+_PAIRS_WORTH_THREADS = 200_000
 _LOG2_E = 1.4426950408889634
 # ln 2 in two parts: the first has trailing zeros, so that k * _LN2_HIGH is exact for |k| < 2^11.
 _LN2_HIGH = 0.693145751953125
@@ -103,13 +105,16 @@ def direct_sums(
         sum_j w_j y_j e^{<key, y_j> - c}, ``shape=(m, d)``.
     """
     count, dimension = keys.shape
-    numba.set_num_threads(min(threads(), numba.config.NUMBA_NUM_THREADS))
     maximum, total = np.full(count, -np.inf), np.zeros(count)
     moment = np.zeros((count, dimension))
     block = np.column_stack([points, weights])
     for rank in range(1 if comm is None else comm.size):
         incoming = block if comm is None else comm.bcast(block, root=rank)
         if len(incoming) and count:
+            worthwhile = count * len(incoming) > _PAIRS_WORTH_THREADS
+            numba.set_num_threads(
+                min(threads(), numba.config.NUMBA_NUM_THREADS) if worthwhile else 1
+            )
             # Column-major points: the loops over a tile run along one coordinate.
             passed = np.asfortranarray(incoming[:, :-1])
             _accumulate(

@@ -98,7 +98,11 @@ class HarmonicField:
         self._frame = np.stack(
             [
                 np.stack(
-                    [cos_colatitude * cos_longitude, cos_colatitude * sin_longitude, -sin_colatitude],
+                    [
+                        cos_colatitude * cos_longitude,
+                        cos_colatitude * sin_longitude,
+                        -sin_colatitude,
+                    ],
                     axis=1,
                 ),
                 np.stack([-sin_longitude, cos_longitude, np.zeros_like(sin_longitude)], axis=1),

@@ -1,6 +1,6 @@
 """Render the picture of the README: the two-caps run at three times, density and tokens.
 
-    scripts/env python docs/pictures.py
+scripts/env python docs/pictures.py
 """
 
 from pathlib import Path

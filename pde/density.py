@@ -128,7 +128,9 @@ class DensitySolver:
         exact = np.asarray(initial(self.points), dtype=float)
         total = self._sum(float(exact @ self.quadrature.weights.ravel()))
         if not (np.isfinite(total) and total > 0):
-            raise ValueError(f"initial density: its mass is {total}; it must be finite and positive")
+            raise ValueError(
+                f"initial density: its mass is {total}; it must be finite and positive"
+            )
         moments = (self.quadrature.weights * exact.reshape(self.quadrature.weights.shape)) @ (
             self._basis
         )

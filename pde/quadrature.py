@@ -27,9 +27,7 @@ class CellQuadrature:
 
     def __init__(self, domain: mesh.Mesh, degree: int) -> None:
         """Tabulate the geometry at the quadrature points."""
-        self.reference, reference_weights = basix.make_quadrature(
-            basix.CellType.triangle, degree
-        )
+        self.reference, reference_weights = basix.make_quadrature(basix.CellType.triangle, degree)
         cells = domain.topology.index_map(domain.topology.dim).size_local
         nodes = domain.geometry.x[compat.geometry_dofmap(domain)[:cells]]
         scalar = domain.ufl_domain().ufl_coordinate_element().basix_element

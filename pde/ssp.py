@@ -56,9 +56,7 @@ EULER = SSPScheme("forward Euler", 1, 1.0, _chain(0, 1))
 #: Shu & Osher, J. Comput. Phys. 77 (1988).
 SSPRK22 = SSPScheme("SSPRK(2,2)", 2, 1.0, (*_chain(0, 1), (1 / 2, {1: 1 / 2})))
 #: Kraaijevanger, BIT 31 (1991).
-SSPRK43 = SSPScheme(
-    "SSPRK(4,3)", 3, 2.0, (*_chain(0, 2), (2 / 3, {2: 1 / 3}), *_chain(3, 1))
-)
+SSPRK43 = SSPScheme("SSPRK(4,3)", 3, 2.0, (*_chain(0, 2), (2 / 3, {2: 1 / 3}), *_chain(3, 1)))
 #: Ketcheson, SIAM J. Sci. Comput. 30 (2008).
 SSPRK104 = SSPScheme(
     "SSPRK(10,4)",

@@ -12,7 +12,8 @@ from meanformer.scripts import solve
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code.
 
-    0: done; 2: the case or the command line is wrong; 3: the run stopped itself.
+    0: done; 2: the case or the command line is wrong; 3: the run stopped itself;
+    4: it was stopped by a signal and can be resumed.
     """
     parser = argparse.ArgumentParser(
         prog="meanformer", description="Mean-field dynamics of self-attention."

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 from mpi4py import MPI
 
 from meanformer.simulation import Case, CaseError
+from meanformer.simulation.folder import on_root
 
-DONE, WRONG, STOPPED = 0, 2, 3
+WRONG = 2
+EXIT_CODES = {"done": 0, "stopped": 3, "interrupted": 4}
 
 
 def add_parser(verbs: Any) -> None:
@@ -21,7 +25,9 @@ def add_parser(verbs: Any) -> None:
         help="run a case file",
         description="Run what the case file has tables for, alone or under mpirun.",
         epilog="Exit codes: 0 done; 2 the case or the command line is wrong, nothing is written; "
-        "3 the run stopped itself.",
+        "3 the run stopped itself; 4 a signal (SIGTERM, SIGUSR1 or Ctrl-C) stopped it, a "
+        "checkpoint is written and --resume goes on. Under mpirun, signal a rank, or mpirun by "
+        "SIGUSR1: at SIGTERM it kills the ranks, perhaps before a checkpoint is written.",
     )
     parser.add_argument("case", type=Path, metavar="CASE", help="a case file (TOML)")
     parser.add_argument(
@@ -34,6 +40,12 @@ def add_parser(verbs: Any) -> None:
         metavar="TABLE.KEY=VALUE",
         help="change a key of the case; may be repeated",
     )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the last checkpoint in the folder of the run, on any number of ranks; "
+        "time.end, title and [output] may have changed",
+    )
     parser.set_defaults(execute=execute)
 
 
@@ -45,35 +57,46 @@ def execute(options: argparse.Namespace) -> int:
         from meanformer.simulation import run  # DOLFINx is slow to import: wrong cases fail first
 
         folder = options.output or Path(case.output.directory)
-        result = run(case, output=folder, comm=comm, progress=True)
+        result = run(case, output=folder, comm=comm, progress=True, resume=options.resume)
     except CaseError as error:
         if comm.rank == 0:
             print(error, file=sys.stderr)
         return WRONG
+    except (Exception, KeyboardInterrupt):
+        if comm.size == 1:
+            raise
+        # Perhaps of this rank alone: the others would wait for it for ever.
+        traceback.print_exc()
+        comm.Abort(1)
+        raise
     if comm.rank == 0:
-        _report(result.summary, folder)
-    return DONE if result.status == "done" else STOPPED
+        _report(result.summary, folder, options)
+    return EXIT_CODES[result.status]
 
 
-def _load(options: argparse.Namespace, comm: MPI.Comm) -> Case:
+def _load(options: argparse.Namespace, comm: MPI.Intracomm) -> Case:
     """Read the case on rank 0, so that all ranks run the same or fail together."""
-    outcome: Case | CaseError | None = None
-    if comm.rank == 0:
-        try:
-            outcome = Case.load(options.case, options.set)
-        except CaseError as error:
-            outcome = error
-    outcome = comm.bcast(outcome)
-    if isinstance(outcome, CaseError):
-        raise outcome
-    assert outcome is not None
-    return outcome
+    case = on_root(comm, lambda: Case.load(options.case, options.set))
+    everywhere: Case = comm.bcast(case)
+    return everywhere
 
 
-def _report(summary: dict[str, Any], folder: Path) -> None:
+def _report(summary: dict[str, Any], folder: Path, options: argparse.Namespace) -> None:
     """Say on the terminal how the run ended."""
     if summary["reason"]:
-        print(f"stopped: {summary['reason']}", file=sys.stderr)
+        print(f"{summary['status']}: {summary['reason']}", file=sys.stderr)
     steps = ", ".join(f"{count} {name}" for name, count in summary["steps"].items())
     seconds = summary["wall_time"]["total"]
     print(f"t = {summary['time']:g} after {seconds:.1f} s ({steps} steps): {folder}")
+    if summary["status"] == "interrupted":
+        print(f"to go on: {_resuming(options)}", file=sys.stderr)
+
+
+def _resuming(options: argparse.Namespace) -> str:
+    """The command that goes on with a run."""
+    words = ["meanformer", "solve", str(options.case)]
+    if options.output:
+        words += ["--output", str(options.output)]
+    for override in options.set:
+        words += ["--set", override]
+    return shlex.join([*words, "--resume"])

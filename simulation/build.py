@@ -14,11 +14,12 @@ from meanformer.simulation import case as c
 from meanformer.simulation.state import State
 
 
-def build(case: c.Case, comm: MPI.Comm) -> State:
+def build(case: c.Case, comm: MPI.Intracomm) -> State:
     """Make mesh, initial measure and solvers. Collective over ``comm``."""
     table = case.attention
     query, key, value = (
-        c.as_matrix(matrix, case.space.dimension) for matrix in (table.query, table.key, table.value)
+        c.as_matrix(matrix, case.space.dimension)
+        for matrix in (table.query, table.key, table.value)
     )
     attention = Attention(table.law, table.beta, query, key, value)
     space = Sphere(case.space.dimension)

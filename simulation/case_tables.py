@@ -148,4 +148,5 @@ class OutputTable(Table):
     ] = Field(default=("vtx",), min_length=1, strict=False)
     """Formats of the fields, or ``("none",)``."""
     checkpoint_every: NonNegative = 0.0
-    """Time between checkpoints; 0: only at the end and on a signal."""
+    """Time between checkpoints, each written at the next sample; 0: only at the end and on a
+    signal, where one is written in any case."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from time import perf_counter
 
@@ -13,6 +12,10 @@ from meanformer.simulation.state import State
 
 class RunStopped(Exception):
     """An observer asks the run to stop; the message says why."""
+
+
+class RunInterrupted(Exception):
+    """An observer asks the run to stop so that it can go on later; the message says why."""
 
 
 class Observer:
@@ -27,43 +30,55 @@ class Observer:
     def stepped(self, state: State) -> None:
         """Called after each step of any solver."""
 
+    def interrupted(self, state: State) -> None:
+        """Called when the run is interrupted, wherever the solvers are."""
+
     def close(self) -> None:
         """Called once, however the run ends."""
 
 
-def sample_times(end: float, every: float) -> list[float]:
-    """0, every, 2 every, ... and ``end``, to twelve digits: 0.3, not 0.30000000000000004."""
+def sample_times(end: float, every: float, after: float = -np.inf) -> list[float]:
+    """0, every, 2 every, ... and ``end``, to twelve digits: 0.3, not 0.30000000000000004.
+
+    Only those after ``after``, a former sample: it may be an ``end`` that is no multiple.
+    """
     count = int(np.ceil(end / every - 1e-9))
-    return [float(f"{k * every:.12g}") for k in range(count)] + [end]
+    times = [float(f"{k * every:.12g}") for k in range(count)] + [end]
+    return [time for time in times if time - after > 1e-9 * every]
 
 
 def integrate(
-    state: State, times: Iterable[float], observers: Sequence[Observer]
+    state: State,
+    times: Iterable[float],
+    observers: Sequence[Observer],
+    seconds: dict[str, float] | None = None,
 ) -> dict[str, float]:
     """Move all solvers from sample to sample. Collective.
 
     Args:
         state: The solvers; changed in place.
-        times: Increasing sample times, none before ``state.time``.
+        times: Increasing sample times, none before the time of any solver.
         observers: Called in order.
+        seconds: Where wall times are added, also if the run does not reach its end.
 
     Returns:
         Wall time of this rank in seconds, by solver and observer.
 
     Raises:
         RunStopped: If an observer stops the run.
+        RunInterrupted: If an observer interrupts it.
     """
-    seconds: dict[str, float] = defaultdict(float)
+    seconds = {} if seconds is None else seconds
     for time in times:
         for name, solver in state.solvers.items():
             while solver.time < time:
                 began = perf_counter()
                 solver.step(time)
-                seconds[name] += perf_counter() - began
+                seconds[name] = seconds.get(name, 0.0) + perf_counter() - began
                 for observer in observers:
                     observer.stepped(state)
         for observer in observers:
-            began = perf_counter()
+            began, name = perf_counter(), type(observer).__name__
             observer.sample(state)
-            seconds[type(observer).__name__] += perf_counter() - began
-    return dict(seconds)
+            seconds[name] = seconds.get(name, 0.0) + perf_counter() - began
+    return seconds

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import basix
 import basix.ufl
@@ -13,6 +14,7 @@ from dolfinx import fem, io
 
 from meanformer.pde import DensitySolver
 from meanformer.simulation.controller import Observer
+from meanformer.simulation.folder import replace_file
 from meanformer.simulation.state import State
 
 
@@ -22,13 +24,16 @@ class DensityFields(Observer):
     ParaView draws cells from the function's own nodes, so the density is interpolated into
     equispaced discontinuous elements of at least degree 2.
 
+    Such a file cannot be continued: a run that goes on writes ``density-2.bp``, ``density-3.bp``,
+    ... Of two files that hold the same times, the later one counts.
+
     Args:
         folder: Where ``density.bp`` goes.
         solver: The density solver.
     """
 
     def __init__(self, folder: Path, solver: DensitySolver) -> None:
-        """Open the file. Collective."""
+        """Make the field; there is no file before the first sample. Collective."""
         domain = solver.density.function_space.mesh
         element = basix.ufl.element(
             "Lagrange",
@@ -38,17 +43,22 @@ class DensityFields(Observer):
             discontinuous=True,
         )
         self._field = fem.Function(fem.functionspace(domain, element), name="density")
-        self._writer = io.VTXWriter(domain.comm, folder / "density.bp", self._field, engine="BP4")
+        self._folder = folder
+        self._writer: io.VTXWriter | None = None
 
     def sample(self, state: State) -> None:
         """Append the present density."""
         assert state.density is not None
+        if self._writer is None:
+            path = state.comm.bcast(_first_free(self._folder) if state.comm.rank == 0 else None)
+            self._writer = io.VTXWriter(state.comm, path, self._field, engine="BP4")
         self._field.interpolate(state.density.density)
         self._writer.write(state.density.time)
 
     def close(self) -> None:
         """Close the file."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
 
 class TokenFields(Observer):
@@ -56,14 +66,19 @@ class TokenFields(Observer):
 
     Args:
         folder: Where ``tokens.pvd`` goes.
+        sampled: Time of the last sample of the run that goes on: what is in ``tokens.pvd`` up to
+            there is kept.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sampled: float = -math.inf) -> None:
         """Nothing is written before the first sample."""
         self._collection = folder / "tokens.pvd"
         self._parts = folder / "tokens"
-        self._root = ElementTree.Element("VTKFile", type="Collection", version="0.1")
-        self._entries = ElementTree.SubElement(self._root, "Collection")
+        self._root = ET.Element("VTKFile", type="Collection", version="0.1")
+        self._entries = ET.SubElement(self._root, "Collection")
+        if sampled >= 0 and self._collection.exists():
+            former = ET.parse(self._collection).iter("DataSet")
+            self._entries.extend(e for e in former if float(e.get("timestep", "nan")) <= sampled)
 
     def sample(self, state: State) -> None:
         """Append the present tokens, with their global numbers."""
@@ -78,5 +93,14 @@ class TokenFields(Observer):
         cloud.save(part)
         time = repr(float(state.tokens.time))
         relative = part.relative_to(self._collection.parent).as_posix()
-        ElementTree.SubElement(self._entries, "DataSet", timestep=time, part="0", file=relative)
-        ElementTree.ElementTree(self._root).write(self._collection, xml_declaration=True)
+        ET.SubElement(self._entries, "DataSet", timestep=time, part="0", file=relative)
+        collection = ET.tostring(self._root, xml_declaration=True)
+        replace_file(self._collection, collection, durable=False)
+
+
+def _first_free(folder: Path) -> Path:
+    """``density.bp``, or the first of ``density-2.bp``, ... that is not there."""
+    path, number = folder / "density.bp", 2
+    while path.exists():
+        path, number = folder / f"density-{number}.bp", number + 1
+    return path

@@ -1,50 +1,118 @@
-"""The output folder of a run."""
+"""The output folder of a run, and how rank 0 works in it for all."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from mpi4py import MPI
 
-from meanformer.simulation.case import CaseError
+from meanformer.simulation.case import Case, CaseError
 
-_CASE = "case.toml"
+#: The case as resolved.
+CASE_FILE = "case.toml"
+
+T = TypeVar("T")
 
 
-def open_folder(folder: Path, resolved_case: str, comm: MPI.Comm) -> None:
-    """Make the output folder and write the resolved case into it. Collective.
+def on_root(comm: MPI.Intracomm, action: Callable[[], T]) -> T | None:
+    """Do something on rank 0 alone; a wrong case is an error on all ranks. Collective.
+
+    Returns:
+        What ``action`` returns on rank 0, None elsewhere.
+
+    Raises:
+        CaseError: On every rank, if ``action`` raises it.
+    """
+    result, problem = None, None
+    if comm.rank == 0:
+        try:
+            result = action()
+        except CaseError as error:
+            problem = error
+    problem = comm.bcast(problem)
+    if problem is not None:
+        raise problem
+    return result
+
+
+def replace_file(path: Path, content: bytes, durable: bool = True) -> None:
+    """Write a file that is the former or the new one at any moment a run may be killed.
+
+    Args:
+        path: The file.
+        content: The whole of it.
+        durable: Have it on the disk when this returns, so that it outlives a power failure too.
+
+    Raises:
+        OSError: If it cannot be written; then it is the former one.
+    """
+    new = path.with_name(f"{path.name}.new")
+    try:
+        with new.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(new, path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def open_folder(folder: Path, case: Case) -> None:
+    """Make the output folder and write the resolved case into it.
 
     A run that is there already is kept: its folder is renamed to the first free
     ``NAME.1``, ``NAME.2``, ...
 
     Raises:
-        CaseError: On every rank, if the folder cannot be made, or holds files that no run wrote.
+        CaseError: If the folder cannot be made, or holds files that no run wrote.
     """
-    problem = None
-    if comm.rank == 0:
-        try:
-            problem = _open(folder, resolved_case)
-        except OSError as error:
-            problem = f"output.directory: cannot write to {folder}: {error.strerror or error}"
-    problem = comm.bcast(problem)
-    if problem is not None:
-        raise CaseError([problem])
+    try:
+        if folder.exists():
+            _make_room(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    write_case(folder, case)
 
 
-def _open(folder: Path, resolved_case: str) -> str | None:
-    if folder.exists():
-        if not folder.is_dir():
-            return f"output.directory: {folder} is a file; must be a folder, or not exist"
-        if (folder / _CASE).exists():
-            number = 1
-            while (kept := folder.with_name(f"{folder.name}.{number}")).exists():
-                number += 1
-            folder.rename(kept)
-        elif any(folder.iterdir()):
-            return (
+def write_case(folder: Path, case: Case) -> None:
+    """Write ``case.toml``: the case with every default.
+
+    Raises:
+        CaseError: If it cannot be written.
+    """
+    try:
+        replace_file(folder / CASE_FILE, case.to_toml().encode())
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _make_room(folder: Path) -> None:
+    """Rename the folder of a former run.
+
+    Raises:
+        CaseError: If it is no run's.
+    """
+    if not folder.is_dir():
+        raise CaseError([f"output.directory: {folder} is a file; must be a folder, or not exist"])
+    if (folder / CASE_FILE).exists():
+        number = 1
+        while (kept := folder.with_name(f"{folder.name}.{number}")).exists():
+            number += 1
+        folder.rename(kept)
+    elif any(folder.iterdir()):
+        raise CaseError(
+            [
                 f"output.directory: {folder} holds files that no run wrote; "
                 "must be empty, a former run, or not exist"
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _CASE).write_text(resolved_case)
-    return None
+            ]
+        )
+
+
+def _unwritable(folder: Path, error: OSError) -> CaseError:
+    return CaseError([f"output.directory: cannot write to {folder}: {error.strerror or error}"])

@@ -45,7 +45,8 @@ class TerminalProgress(Observer):
             if sys.stderr.isatty():
                 self._bar = _bar()
                 self._bar.start()
-                self._bar.add_task(self._title, total=self._end, completed=time)
+                task = self._bar.add_task(self._title, total=self._end)
+                self._bar.update(task, completed=time)
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=time)
         elif monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,13 +17,22 @@ from meanformer.attention import AttentionDomainError
 from meanformer.pde import PositivityError
 from meanformer.simulation.build import build
 from meanformer.simulation.case import Case
+from meanformer.simulation.checkpoint import Checkpoints
 from meanformer.simulation.comparison import Comparison
-from meanformer.simulation.controller import Observer, RunStopped, integrate, sample_times
+from meanformer.simulation.controller import (
+    Observer,
+    RunInterrupted,
+    RunStopped,
+    integrate,
+    sample_times,
+)
 from meanformer.simulation.diagnostics import DensityDiagnostics, TokenDiagnostics
 from meanformer.simulation.fields import DensityFields, TokenFields
-from meanformer.simulation.folder import open_folder
+from meanformer.simulation.folder import on_root, open_folder
 from meanformer.simulation.guards import MassGuard
+from meanformer.simulation.interruption import Interruption
 from meanformer.simulation.progress import TerminalProgress
+from meanformer.simulation.resume import Start, find_start, take_over
 from meanformer.simulation.state import State
 from meanformer.simulation.summary import summarise, write_summary
 from meanformer.simulation.tables import Table
@@ -35,7 +45,7 @@ class Result:
     """What a run leaves.
 
     Attributes:
-        status: "done", or "stopped" if the run stopped itself.
+        status: "done", "stopped" if the run stopped itself, or "interrupted" by a signal.
         pde: Columns of ``pde.csv`` over the samples, ``shape=(samples,)`` each; empty without a
             density.
         particles: Columns of ``particles.csv``; empty without tokens.
@@ -55,80 +65,113 @@ class Result:
 def run(
     case: Case,
     output: str | Path | None = None,
-    comm: MPI.Comm = MPI.COMM_WORLD,
+    comm: MPI.Intracomm = MPI.COMM_WORLD,
     progress: bool = False,
+    resume: bool = False,
 ) -> Result:
     """Run a case. Collective over ``comm``.
 
     Args:
         case: What to run.
-        output: Folder for the files of the run; None writes nothing.
+        output: Folder for the files of the run; None writes nothing. With a folder, SIGTERM,
+            SIGINT (Ctrl-C) or SIGUSR1 to any rank end the run after the present step, with a
+            checkpoint.
         comm: The ranks that share the work.
         progress: Show progress on rank 0's terminal.
+        resume: Go on from the last checkpoint in ``output``, on any number of ranks; on as many
+            as before, the numbers are those of a run that was never interrupted. The case must be
+            the one of that run; its final time, title and ``[output]`` may differ.
 
     Returns:
         The columns of all tables, on every rank, and the final state.
 
     Raises:
-        CaseError: If the output folder cannot be used.
+        CaseError: If the output folder cannot be used, or holds no run of this case to go on with.
+        ValueError: If ``resume`` is asked for without ``output``.
     """
     began = perf_counter()
     folder = None if output is None else Path(output)
-    if folder is not None:
-        open_folder(folder, case.to_toml(), comm)
-    state = build(case, comm)
-    tables, observers = _observers(case, state, folder)
-    if progress:
-        observers.append(TerminalProgress(case.title, case.time.end))
+    if resume and folder is None:
+        raise ValueError("resume: there must be an output folder to go on from")
+    with Interruption(watch=folder is not None) as interruption:
+        start = Start()
+        if folder is not None and resume:
+            start = find_start(folder, case, _stems(case), comm)
+        elif folder is not None:
+            on_root(comm, partial(open_folder, folder, case))
+        state = build(case, comm)
+        if folder is not None and resume:
+            take_over(start, folder, case, state)
+        tables = _tables(case, folder if comm.rank == 0 else None, start)
+        observers = _observers(case, state, tables, folder, start)
+        if progress:
+            observers.append(TerminalProgress(case.title, case.time.end))
+        observers.append(interruption)
 
-    seconds = {"setup": perf_counter() - began}
-    status, reason = "done", None
+        seconds = {"setup": perf_counter() - began}
+        status, reason = _integrate(case, state, start, observers, seconds)
+        seconds["total"] = perf_counter() - began
+        summary = summarise(state, status, reason, start.resumed_at, tables, seconds)
+        if folder is not None and comm.rank == 0:
+            write_summary(summary, folder)
+    pde, particles, compare = (
+        tables[stem].columns if stem in tables else {} for stem in ("pde", "particles", "compare")
+    )
+    return Result(status, pde, particles, compare, summary, state)
+
+
+def _integrate(
+    case: Case, state: State, start: Start, observers: list[Observer], seconds: dict[str, float]
+) -> tuple[str, str | None]:
+    """Move the solvers to the end; how that ended, and why. Wall times are added to ``seconds``."""
+    times = sample_times(case.time.end, case.time.sample_every, start.sampled)
     try:
-        times = sample_times(case.time.end, case.time.sample_every)
-        seconds |= integrate(state, times, observers)
+        integrate(state, times, observers, seconds)
+    except RunInterrupted as stop:
+        for observer in observers:
+            observer.interrupted(state)
+        return "interrupted", str(stop)
     except (RunStopped, AttentionDomainError, PositivityError) as stop:
         # All of them are raised on every rank at once.
-        status, reason = "stopped", str(stop)
+        return "stopped", str(stop)
     finally:
         for observer in observers:
             observer.close()
-    seconds["total"] = perf_counter() - began
-    summary = summarise(state, status, reason, tables, seconds)
-    if folder is not None and comm.rank == 0:
-        write_summary(summary, folder)
-    columns = {stem: table.columns for stem, table in tables.items()}
-    none: Columns = {}
-    return Result(
-        status,
-        columns.get("pde", none),
-        columns.get("particles", none),
-        columns.get("compare", none),
-        summary,
-        state,
-    )
+    return "done", None
+
+
+def _stems(case: Case) -> list[str]:
+    """File stems of the case's tables."""
+    sections = {"pde": case.pde, "particles": case.particles, "compare": case.compare}
+    return [stem for stem, section in sections.items() if section is not None]
+
+
+def _tables(case: Case, folder: Path | None, start: Start) -> dict[str, Table]:
+    """The tables of the case by file stem; they are written where a folder is given."""
+    return {
+        stem: Table(folder / f"{stem}.csv" if folder else None, start.columns.get(stem))
+        for stem in _stems(case)
+    }
 
 
 def _observers(
-    case: Case, state: State, folder: Path | None
-) -> tuple[dict[str, Table], list[Observer]]:
-    """The tables of the case, and the observers that fill them and write its fields."""
-    tables: dict[str, Table] = {}
-
-    def table(stem: str) -> Table:
-        writes = folder is not None and state.comm.rank == 0
-        tables[stem] = Table(folder / f"{stem}.csv" if folder and writes else None)
-        return tables[stem]
-
+    case: Case, state: State, tables: dict[str, Table], folder: Path | None, start: Start
+) -> list[Observer]:
+    """What checks the run, fills its tables, and writes its fields and checkpoints."""
     observers: list[Observer] = [MassGuard()]
     if state.density is not None:
-        observers.append(DensityDiagnostics(table("pde")))
+        observers.append(DensityDiagnostics(tables["pde"]))
     if state.tokens is not None:
-        observers.append(TokenDiagnostics(table("particles")))
+        observers.append(TokenDiagnostics(tables["particles"]))
     if case.compare is not None:
-        observers.append(Comparison(table("compare"), case.compare.metrics))
+        observers.append(Comparison(tables["compare"], case.compare.metrics))
     if folder is not None and "vtx" in case.output.fields:
         if state.density is not None:
             observers.append(DensityFields(folder, state.density))
         if state.tokens is not None:
-            observers.append(TokenFields(folder))
-    return tables, observers
+            observers.append(TokenFields(folder, start.sampled))
+    if folder is not None:
+        every, end = case.output.checkpoint_every, case.time.end
+        before = (start.samples, start.sampled)
+        observers.append(Checkpoints(folder, every, end, tables.values(), *before))
+    return observers

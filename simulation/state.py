@@ -21,7 +21,9 @@ Array = npt.NDArray[np.float64]
 class Solver(Protocol):
     """Something that moves in time."""
 
-    wall_time: dict[str, float]
+    @property
+    def wall_time(self) -> dict[str, float]:
+        """Seconds spent in the solver's parts."""
 
     @property
     def time(self) -> float:
@@ -41,9 +43,12 @@ class Solver(Protocol):
 class MeasureSolver(Solver, Protocol):
     """A solver whose state is a measure: points with weights, distributed over ranks."""
 
-    comm: MPI.Comm
-    space: Space
+    comm: MPI.Intracomm
     points: Array
+
+    @property
+    def space(self) -> Space:
+        """Where the points live."""
 
     @property
     def weights(self) -> Array:
@@ -62,7 +67,7 @@ class State:
         replicas: Independent smaller systems, if the harmonic distance is asked for.
     """
 
-    comm: MPI.Comm
+    comm: MPI.Intracomm
     attention: Attention
     density: DensitySolver | None = None
     tokens: TokenSolver | None = None

@@ -21,6 +21,7 @@ def summarise(
     state: State,
     status: str,
     reason: str | None,
+    resumed_at: float | None,
     tables: dict[str, Table],
     seconds: dict[str, float],
 ) -> dict[str, Any]:
@@ -28,8 +29,9 @@ def summarise(
 
     Args:
         state: The solvers.
-        status: "done" or "stopped".
+        status: "done", "stopped" or "interrupted".
         reason: Why it stopped, or None.
+        resumed_at: Time from which it went on, or None; wall times are counted from there.
         tables: The tables of diagnostics by file stem.
         seconds: Wall time by phase, of this rank.
 
@@ -45,6 +47,7 @@ def summarise(
     return {
         "status": status,
         "reason": reason,
+        "resumed_at": resumed_at,
         "time": state.time,
         "steps": {name: solver.steps for name, solver in solvers.items()},
         "ranks": state.comm.size,

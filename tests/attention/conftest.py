@@ -11,7 +11,7 @@ class Reference(NamedTuple):
     log_partition: np.ndarray
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def reference():
     """V int y e^{<Ax,y>} mu(dy), divided by Z for softmax, projected if ``spherical``; log Z."""
 

@@ -166,9 +166,7 @@ def test_w1_between_a_set_and_its_rotation():
     longitude = np.linspace(0, 2 * np.pi, 40, endpoint=False)
 
     def ring(turn):
-        return np.stack(
-            [np.cos(longitude + turn), np.sin(longitude + turn), np.zeros(40)], axis=1
-        )
+        return np.stack([np.cos(longitude + turn), np.sin(longitude + turn), np.zeros(40)], axis=1)
 
     assert abs(geodesic_w1(ring(0.0), ring(angle)) - angle) < 1e-12
     pole, antipode = np.array([[0.0, 0.0, 1.0]]), np.array([[0.0, 0.0, -1.0]])

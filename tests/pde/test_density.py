@@ -88,7 +88,9 @@ def test_order_against_the_exact_nonlinear_solution(degree, order, finest):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("degree, order, finest", [(0, 0.8, 5), (1, 1.8, 5), (2, 2.8, 5), (3, 3.8, 4)])
+@pytest.mark.parametrize(
+    "degree, order, finest", [(0, 0.8, 5), (1, 1.8, 5), (2, 2.8, 5), (3, 3.8, 4)]
+)
 def test_order_over_all_levels(degree, order, finest):
     # The coarse meshes have few cells: the geometric mean over three perturbations shows the
     # order of the scheme rather than the luck of a mesh.

@@ -33,7 +33,9 @@ def meanformer_command(*arguments, folder, ranks=1):
         command = [MPIRUN, "-n", str(ranks), *command]
     # Not the launcher's own variables, where the tests themselves run under mpirun.
     environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PMIX_", "OMPI_COMM"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PMIX_", "OMPI_COMM"))
     }
     environment["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(ROOT.parent), os.environ.get("PYTHONPATH")])
@@ -125,7 +127,9 @@ def test_a_missing_case_is_refused(ranks, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("override", ["pde.degre=2", "time.end=-1", "time", "particles.number=many"])
+@pytest.mark.parametrize(
+    "override", ["pde.degre=2", "time.end=-1", "time", "particles.number=many"]
+)
 def test_wrong_overrides_are_refused(override, tmp_path):
     (tmp_path / "small.toml").write_text(RIGHT)
     refused = meanformer_command("solve", "small.toml", "--set", override, folder=tmp_path)

@@ -1,0 +1,294 @@
+"""Checkpoints: the state of a run in numbered slots, from which it goes on on any ranks.
+
+``checkpoint/NNNN/state.npz`` holds plain arrays in global order; ``checkpoint/NNNN/slot.json`` has
+its hash. ``checkpoint/latest.json``, a copy of the last good slot's, is replaced only when that
+slot is safely on the disk: a run killed at any moment leaves the former slot or the new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from meanformer.particles import TokenSolver
+from meanformer.simulation.case import CaseError
+from meanformer.simulation.controller import Observer
+from meanformer.simulation.folder import on_root, replace_file
+from meanformer.simulation.state import State
+from meanformer.simulation.tables import Table
+
+_FOLDER, _LATEST, _SLOT, _STATE = "checkpoint", "latest.json", "slot.json", "state.npz"
+_KEPT = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run was, independent of the number of ranks.
+
+    Attributes:
+        samples: Samples taken.
+        sampled: Time of the last one.
+        arrays: For each solver NAME its ``NAME.time``, its ``NAME.steps`` and ``density.values``,
+            ``shape=(cells, n)`` in the order of the mesh as it was made, or ``NAME.points``,
+            ``shape=(n, d)`` in global order.
+    """
+
+    samples: int
+    sampled: float
+    arrays: dict[str, npt.NDArray[Any]]
+
+    @property
+    def time(self) -> float:
+        """Time that every solver had reached."""
+        return min(float(entry) for key, entry in self.arrays.items() if key.endswith(".time"))
+
+
+def take(state: State, samples: int, sampled: float) -> Checkpoint | None:
+    """The checkpoint of a state, on rank 0; None elsewhere. Collective."""
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name, part in _parts(state).items():
+        gathered = state.comm.gather((part.numbers, getattr(part.solver, part.rows)))
+        if gathered is not None:
+            numbers, rows = (np.concatenate(share) for share in zip(*gathered, strict=True))
+            arrays[f"{name}.{part.rows}"] = rows[np.argsort(numbers)]
+            arrays[f"{name}.time"] = np.array(part.solver.time, dtype=np.float64)
+            arrays[f"{name}.steps"] = np.array(part.solver.steps, dtype=np.int64)
+    return Checkpoint(samples, sampled, arrays) if state.comm.rank == 0 else None
+
+
+def restore(state: State, checkpoint: Checkpoint | None) -> None:
+    """Bring the solvers to where they were. Collective.
+
+    Args:
+        state: Solvers of the same case, on any number of ranks; changed in place.
+        checkpoint: On rank 0; not read elsewhere.
+
+    Raises:
+        CaseError: On every rank, if the checkpoint is not one of these solvers.
+    """
+    comm = state.comm
+    for name, part in _parts(state).items():
+        everyone = comm.gather(part.numbers)
+        shares = on_root(comm, partial(_deal, checkpoint, name, part, everyone))
+        rows, part.solver.time, part.solver.steps = comm.scatter(shares)
+        setattr(part.solver, part.rows, rows)
+
+
+def write(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint into a new slot of a run's folder and drop all but the last two.
+
+    Raises:
+        OSError: If it cannot be written; the former slots are as they were.
+    """
+    slots = folder / _FOLDER
+    slots.mkdir(exist_ok=True)
+    latest = slots / _LATEST
+    number = 1 + (int(json.loads(latest.read_bytes())["slot"]) if latest.exists() else 0)
+    slot = slots / _name(number)
+    shutil.rmtree(slot, ignore_errors=True)  # what a killed run began
+    try:
+        _fill(slot, checkpoint)
+    except OSError:
+        shutil.rmtree(slot, ignore_errors=True)
+        raise
+    replace_file(latest, (slot / _SLOT).read_bytes())
+    _sync_folder(slots)
+    kept = {_name(number - k) for k in range(_KEPT)}
+    for other in slots.iterdir():
+        if other.is_dir() and other.name.isdecimal() and other.name not in kept:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def read(folder: Path) -> Checkpoint:
+    """Read the last good checkpoint of a run's folder.
+
+    Raises:
+        CaseError: If there is none, or it is damaged.
+    """
+    slots = folder / _FOLDER
+    if not (slots / _LATEST).exists():
+        raise CaseError(
+            [
+                f"output.directory: {folder} holds no checkpoint to go on from: "
+                f"{_FOLDER}/{_LATEST} is missing; run without --resume to begin anew"
+            ]
+        )
+    try:
+        record = json.loads((slots / _LATEST).read_bytes())
+        path = slots / record["slot"] / _STATE
+        if _hash(path) != record["sha256"]:
+            raise ValueError(f"{path} is not what was written: its SHA-256 differs")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        samples, sampled = int(arrays.pop("run.samples")), float(arrays.pop("run.sampled"))
+        return Checkpoint(samples, sampled, arrays)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+        raise CaseError(
+            [
+                f"checkpoint: cannot go on from {slots}: {error}; "
+                f"{_SLOT} of another slot there, copied to {_LATEST}, goes on from that one"
+            ]
+        ) from None
+
+
+class Checkpoints(Observer):
+    """Write checkpoints: among a run's observers, after those that write its files.
+
+    One at the first sample at or after each multiple of ``every``, one at the end, and one when
+    the run is interrupted. A checkpoint that cannot be written, as on a full disk, is a warning on
+    rank 0's standard error: the run goes on and the former slot stays.
+
+    Args:
+        folder: The run's folder.
+        every: Time between checkpoints; 0: only at the end and when the run is interrupted.
+        end: The final time.
+        tables: Tables that a resumed run reads again.
+        samples: Samples taken before, where the run goes on.
+        sampled: Time of the last of them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        every: float,
+        end: float,
+        tables: Iterable[Table] = (),
+        samples: int = 0,
+        sampled: float = -math.inf,
+    ) -> None:
+        """Nothing is written before the first sample."""
+        self._folder, self._every, self._end, self._tables = folder, every, end, tuple(tables)
+        self._samples, self._sampled = samples, sampled
+        self._multiple = self._multiples(sampled)
+
+    def sample(self, state: State) -> None:
+        """Count the sample, and write a checkpoint if one is due."""
+        self._samples, self._sampled = self._samples + 1, state.time
+        multiple = self._multiples(state.time)
+        if multiple > self._multiple or state.time >= self._end:
+            self._write(state)
+        self._multiple = multiple
+
+    def interrupted(self, state: State) -> None:
+        """Write a checkpoint between samples."""
+        self._write(state)
+
+    def _write(self, state: State) -> None:
+        checkpoint = take(state, self._samples, self._sampled)
+        if checkpoint is None:
+            return
+        try:
+            for table in self._tables:
+                table.flush()
+            write(self._folder, checkpoint)
+        except OSError as error:
+            line = f"warning: no checkpoint at t = {checkpoint.time:g}: {error}"
+            print(line, file=sys.stderr, flush=True)
+
+    def _multiples(self, time: float) -> float:
+        """Multiples of ``every`` up to a time."""
+        return math.floor(time / self._every + 1e-9) if self._every and time >= 0 else -1
+
+
+class _Part(NamedTuple):
+    """A solver whose state is rows of numbers.
+
+    Attributes:
+        solver: Has ``time`` and ``steps``.
+        rows: The name of its attribute with this rank's rows.
+        numbers: Their numbers, the same on any number of ranks.
+    """
+
+    solver: Any
+    rows: str
+    numbers: npt.NDArray[np.int64]
+
+
+def _parts(state: State) -> dict[str, _Part]:
+    """Everything in a state that moves, by name. Collective."""
+    parts = {}
+    if state.density is not None:
+        parts["density"] = _Part(state.density, "values", state.density.cell_numbers)
+    if state.tokens is not None:
+        parts["tokens"] = _tokens(state.tokens)
+    if state.replicas is not None:
+        parts |= {f"replica_{k}": _tokens(one) for k, one in enumerate(state.replicas.systems)}
+    return parts
+
+
+def _tokens(solver: TokenSolver) -> _Part:
+    first = sum(solver.comm.allgather(len(solver.points))[: solver.comm.rank])
+    return _Part(solver, "points", first + np.arange(len(solver.points)))
+
+
+def _deal(
+    checkpoint: Checkpoint | None,
+    name: str,
+    part: _Part,
+    everyone: Sequence[npt.NDArray[np.int64]] | None,
+) -> list[tuple[npt.NDArray[np.float64], float, int]]:
+    """Each rank's rows of a part, its time and its steps."""
+    assert checkpoint is not None and everyone is not None
+    keys = [f"{name}.{entry}" for entry in (part.rows, "time", "steps")]
+    rows, time, steps = (checkpoint.arrays.get(key, np.empty(0)) for key in keys)
+    expected = (sum(map(len, everyone)), *getattr(part.solver, part.rows).shape[1:])
+    if rows.shape != expected or time.shape or steps.shape:
+        raise CaseError(
+            [f"checkpoint: {keys[0]} has shape {rows.shape}; {expected} is needed to go on"]
+        )
+    return [(rows[numbers], float(time), int(steps)) for numbers in everyone]
+
+
+def _fill(slot: Path, checkpoint: Checkpoint) -> None:
+    """Write a slot, and have it on the disk."""
+    slot.mkdir()
+    samples, sampled = np.array(checkpoint.samples), np.array(checkpoint.sampled)
+    arrays = {"run.samples": samples, "run.sampled": sampled, **checkpoint.arrays}
+    with (slot / _STATE).open("wb") as file:
+        # np.savez has no allow_pickle in older releases.
+        with ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    np.save(entry, array, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    record = {
+        "slot": slot.name,
+        "sha256": _hash(slot / _STATE),
+        "time": checkpoint.time,
+        "samples": checkpoint.samples,
+    }
+    replace_file(slot / _SLOT, (json.dumps(record, indent=2) + "\n").encode())
+    for folder in (slot, slot.parent, slot.parent.parent):
+        _sync_folder(folder)
+
+
+def _name(number: int) -> str:
+    return f"{number:04d}"
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -1,0 +1,108 @@
+"""The interaction energy E = 1/(2 beta) iint e^{<Ax,y>} mu mu: values, bounds, limits."""
+
+from mpi4py import MPI
+
+import numpy as np
+import pytest
+from scipy.special import iv
+
+from meanformer.attention import Attention, Euclidean, Sphere, interaction_energy
+
+
+def double_sum(beta, points, weights, query=None, key=None):
+    x, w = points.astype(np.longdouble), weights.astype(np.longdouble)
+    queries = x if query is None else x @ query.T
+    keys = x if key is None else x @ key.T
+    return w @ np.exp(beta * queries @ keys.T) @ w / (2 * beta)
+
+
+@pytest.mark.parametrize("beta", [-9.0, -1e-3, 1e-3, 1.0, 9.0, 100.0])
+@pytest.mark.parametrize("count", [50, 200])
+def test_is_the_double_sum(on_sphere, beta, count):
+    points = on_sphere(1, count)
+    weights = np.random.default_rng(2).dirichlet(np.ones(count))
+    energy = interaction_energy(Attention(beta=beta), points, weights, Sphere(3))
+    assert energy == pytest.approx(double_sum(beta, points, weights), rel=1e-10)
+
+
+@pytest.mark.parametrize("beta", [-100.0, -30.0, -9.0])
+def test_is_the_double_sum_of_a_cluster_that_repels(on_sphere, beta):
+    # All kernels are close to e^{beta}, far below the largest value e^{-beta} elsewhere.
+    points = on_sphere(1, 200, centre=[0, 0, 1], width=0.1)
+    weights = np.full(200, 1 / 200)
+    energy = interaction_energy(Attention(beta=beta), points, weights, Sphere(3))
+    assert energy == pytest.approx(double_sum(beta, points, weights), rel=1e-10)
+
+
+def test_uses_queries_and_keys_but_neither_law_nor_value():
+    rng = np.random.default_rng(3)
+    points, weights = rng.normal(size=(60, 4)), rng.dirichlet(np.ones(60))
+    query, key, value = rng.normal(size=(3, 4, 4)) / 2
+    wanted = pytest.approx(double_sum(0.7, points, weights, query, key), rel=1e-13)
+    for law in ("softmax", "unnormalised"):
+        attention = Attention(law, 0.7, query, key, value)
+        assert interaction_energy(attention, points, weights, Euclidean(4)) == wanted
+
+
+@pytest.mark.parametrize("beta", [0.5, 4.0, 25.0])
+class TestBounds:
+    """w_0/(2 beta) <= E <= e^beta/(2 beta)."""
+
+    def test_any_measure(self, on_sphere, beta):
+        least, most = np.sinh(beta) / beta / (2 * beta), np.exp(beta) / (2 * beta)
+        for seed in range(10):
+            points = on_sphere(seed, 30, centre=[0, 0, 1], width=0.2 * (seed + 1))
+            weights = np.random.default_rng(seed).dirichlet(np.ones(30))
+            energy = interaction_energy(Attention(beta=beta), points, weights, Sphere(3))
+            assert least < energy < most
+
+    def test_a_point_mass_reaches_the_upper(self, beta):
+        point = np.array([[2.0, -1.0, 2.0]]) / 3
+        energy = interaction_energy(Attention(beta=beta), point, np.ones(1), Sphere(3))
+        assert energy == pytest.approx(np.exp(beta) / (2 * beta), rel=1e-14 * (1 + beta))
+
+    def test_the_uniform_measure_reaches_the_lower(self, beta):
+        # Gauss heights times equal longitudes integrate the kernel twice to round-off.
+        height, w = np.polynomial.legendre.leggauss(36)
+        turn = 2 * np.pi * np.arange(72) / 72
+        radius = np.sqrt(1 - height**2)[:, None]
+        points = np.stack(
+            [radius * np.cos(turn), radius * np.sin(turn), height[:, None] + 0 * turn], axis=-1
+        ).reshape(-1, 3)
+        weights = np.repeat(w, 72) / (2 * 72)
+        energy = interaction_energy(Attention(beta=beta), points, weights, Sphere(3))
+        assert energy == pytest.approx(np.sinh(beta) / beta / (2 * beta), rel=1e-11)
+
+    def test_so_it_does_on_the_circle(self, beta):
+        angle = 2 * np.pi * np.arange(128) / 128
+        points = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        energy = interaction_energy(Attention(beta=beta), points, np.full(128, 1 / 128), Sphere(2))
+        assert energy == pytest.approx(iv(0, beta) / (2 * beta), rel=1e-13)
+
+
+def test_beta_zero_is_the_limit_without_its_constant(on_sphere):
+    # E - 1/(2 beta) = |mean|^2/2 + beta <second moments>/4 + ..., for mass one.
+    points = on_sphere(1, 300, centre=[0, 0, 1], width=1.0)
+    weights = np.random.default_rng(4).dirichlet(np.ones(300))
+    limit = interaction_energy(Attention(beta=0.0), points, weights, Sphere(3))
+    second = (points * weights[:, None]).T @ points
+    for beta in (1e-2, -1e-2, 1e-3):
+        energy = interaction_energy(Attention(beta=beta), points, weights, Sphere(3))
+        wanted = limit + beta * np.sum(second**2) / 4
+        # The next term of the series is beta^2/12 at most; round-off is that of 1/(2 beta).
+        assert abs(energy - 1 / (2 * beta) - wanted) <= beta**2 / 12 + 1e-11 / abs(beta)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("beta", [0.0, 1.0, 9.0])
+@pytest.mark.parametrize("count", [60, 400])
+def test_does_not_depend_on_the_ranks(on_sphere, share, beta, count):
+    points = on_sphere(1, count)
+    weights = np.random.default_rng(2).dirichlet(np.ones(count))
+    attention, space = Attention(beta=beta), Sphere(3)
+    alone = interaction_energy(attention, points, weights, space)
+    for only in (None, 0):
+        together = interaction_energy(
+            attention, share(points, only), share(weights, only), space, MPI.COMM_WORLD
+        )
+        assert together == pytest.approx(alone, rel=1e-13)
