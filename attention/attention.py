@@ -70,7 +70,7 @@ class Attention:
         """Check the arguments."""
         if self.law not in get_args(Law):
             raise ValueError(f"law is {self.law!r}; allowed: {', '.join(get_args(Law))}")
-        if not np.isfinite(self.beta):
+        if not (isinstance(self.beta, (int, float, np.number)) and np.isfinite(self.beta)):
             raise ValueError(f"beta is {self.beta}; it must be finite")
         for name in ("query", "key", "value"):
             matrix = _matrix(getattr(self, name))
@@ -127,8 +127,10 @@ class Attention:
         query, key, value = (_matrix(m) for m in (self.query, self.key, self.value))
         logits = self.beta * _times(key.T, query)
         rate = _norm(value) * (_norm(logits) + 2)
-        if self.law == "softmax" or not len(field.partition):
+        if self.law == "softmax":
             return rate
+        if not len(field.partition):
+            return 0.0
         return rate * float((np.abs(field.partition) * np.exp(field.log_scale)).max())
 
     def prepare(
@@ -181,6 +183,9 @@ class Evaluator:
             or self._problem_with_matrices(query, key, value)
         )
 
+        # Lengths off by what ``holds`` lets pass would move the logits by 1e-6 |beta|.
+        self._points = space.retract(self._points)
+        self._targets = self._points if same else space.retract(self._targets)
         logits = attention.beta * _times(key.T, query)  # A = beta K^T Q
         self._value = value
         self._keys = _times(self._targets, logits.T)
@@ -213,8 +218,7 @@ class Evaluator:
         if self.backend == "harmonic":
             partition, moment = self._field(weights)
             log_scale: Array = np.full(len(partition), self._scale)
-            if self._softmax:
-                self._mend_far_targets(weights, log_scale, partition, moment)
+            self._mend_far_targets(weights, log_scale, partition, moment)
         else:
             log_scale, partition, moment = direct_sums(
                 self._keys, self._points, weights, self._comm
@@ -232,12 +236,20 @@ class Evaluator:
     def _mend_far_targets(
         self, weights: Array, log_scale: Array, partition: Array, moment: Array
     ) -> None:
-        """Sum directly, in place, where softmax would lose accuracy by dividing by a small Z.
+        """Sum directly, in place, where the error would exceed the tolerance.
 
-        The unnormalised law needs no such care: there the error is relative to the largest speed.
+        Softmax divides by Z, which may be small at any target; without the division the error is
+        relative to the largest value, so that all targets are near enough or none is.
         """
         total = self._sum(float(np.abs(weights).sum()))
-        far = np.flatnonzero(partition < ABSOLUTE_ERROR * total / self._tolerance)
+        small = ABSOLUTE_ERROR * total / self._tolerance
+        if self._softmax:
+            far = np.flatnonzero(partition < small)
+        else:
+            largest = float(np.abs(partition).max(initial=0.0))
+            if self._comm is not None:
+                largest = self._comm.allreduce(largest, op=MPI.MAX)
+            far = np.arange(len(partition) if largest < small else 0)
         if self._sum(len(far)):
             log_scale[far], partition[far], moment[far] = direct_sums(
                 self._keys[far], self._points, weights, self._comm

@@ -107,7 +107,8 @@ def direct_sums(
     count, dimension = keys.shape
     maximum, total = np.full(count, -np.inf), np.zeros(count)
     moment = np.zeros((count, dimension))
-    block = np.column_stack([points, weights])
+    # What weighs nothing must not set the maximum.
+    block = np.column_stack([points, weights])[weights != 0]
     for rank in range(1 if comm is None else comm.size):
         incoming = block if comm is None else comm.bcast(block, root=rank)
         if len(incoming) and count:

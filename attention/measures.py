@@ -149,9 +149,14 @@ class Mixture:
         """Choose a component by the first uniform number, sample it by the others."""
         edges = np.cumsum(self.weights)[:-1] / sum(self.weights)
         chosen = np.searchsorted(edges, uniforms[:, 0], side="right")
+        # A component may be a mixture: its place within the chosen share is uniform again.
+        lower = np.concatenate([[0.0], edges])[chosen]
+        width = (np.asarray(self.weights) / sum(self.weights))[chosen]
+        inner = uniforms.copy()
+        inner[:, 0] = np.clip((uniforms[:, 0] - lower) / width, 0.0, 1 - 2.0**-53)
         points = np.empty((len(uniforms), 3))
         for k, component in enumerate(self.components):
-            points[chosen == k] = component.sample(uniforms[chosen == k])
+            points[chosen == k] = component.sample(inner[chosen == k])
         return points
 
 

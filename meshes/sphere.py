@@ -52,6 +52,10 @@ def icosphere(
         raise ValueError(f"icosphere: geometry_degree is {geometry_degree}; allowed: 1, 2, 3")
     if not 0 <= perturbation <= 0.3:
         raise ValueError(f"icosphere: perturbation is {perturbation}; it must be in [0, 0.3]")
+    if rotation is not None:
+        matrix = np.asarray(rotation, dtype=float)
+        if matrix.shape != (3, 3) or not np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-14):
+            raise ValueError("icosphere: rotation must be an orthogonal (3, 3) matrix")
 
     element = basix.ufl.element("Lagrange", "triangle", geometry_degree, shape=(3,))
     nodes_per_cell = (geometry_degree + 1) * (geometry_degree + 2) // 2
@@ -111,7 +115,8 @@ def _edges(triangles: Indices) -> tuple[Indices, Indices]:
 def _perturb(vertices: Array, triangles: Indices, share: float, seed: int) -> Array:
     edges, _ = _edges(triangles)
     length = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1).mean()
-    shift = np.random.default_rng(seed).uniform(-1, 1, size=vertices.shape) * share * length
+    shift = np.random.default_rng(seed).uniform(-1, 1, size=vertices.shape)
+    shift *= share * length / np.maximum(1, np.linalg.norm(shift, axis=1))[:, None]
     moved = vertices + shift
     return moved / np.linalg.norm(moved, axis=1)[:, None]
 

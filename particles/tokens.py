@@ -39,7 +39,8 @@ class TokenSolver:
         wall_time: Seconds spent in "attention".
 
     Raises:
-        ValueError: If there is no token.
+        ValueError: On every rank, if there is no token, tokens of any rank are not in the space,
+            or the step is not positive.
     """
 
     def __init__(
@@ -53,6 +54,13 @@ class TokenSolver:
         """Take the initial positions. Collective."""
         self.comm, self.space = comm, space
         self.points = np.ascontiguousarray(points, dtype=float)
+        if step is not None and not step > 0:
+            raise ValueError(f"tokens: step is {step}; it must be positive")
+        fits = self.points.ndim == 2 and self.points.shape[1] == space.dimension
+        if not comm.allreduce(fits, op=MPI.LAND):
+            raise ValueError(f"tokens: points must have shape (n, {space.dimension})")
+        if not comm.allreduce(space.holds(self.points), op=MPI.LAND):
+            raise ValueError("tokens: points must be unit vectors")
         self.number = int(comm.allreduce(len(points)))
         if self.number == 0:
             raise ValueError("tokens: there must be at least one")
@@ -75,7 +83,8 @@ class TokenSolver:
         x = self.points
         first, rate = self._velocity(x)
         remaining = until - self.time
-        largest = self._fixed_step or _COURANT / float(self.comm.allreduce(rate, op=MPI.MAX))
+        fastest = float(self.comm.allreduce(rate, op=MPI.MAX))
+        largest = self._fixed_step or (_COURANT / fastest if fastest > 0 else np.inf)
         count = max(1, int(np.ceil(remaining / largest - 1e-9)))
         dt = remaining / count
         second, _ = self._velocity(x + dt / 2 * first)

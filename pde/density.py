@@ -62,8 +62,8 @@ class DensitySolver:
         wall_time: Seconds spent in "attention", "residual" and "limiter".
 
     Raises:
-        ValueError: If ``degree`` is out of range, or the initial density is not finite,
-            or has no mass.
+        ValueError: If ``degree`` or ``step`` is out of range, or the initial density is not
+            finite, is negative on a cell, or has no mass.
     """
 
     def __init__(
@@ -77,6 +77,8 @@ class DensitySolver:
         """Compile forms, tabulate, project the initial density. Collective."""
         if degree not in BY_DEGREE:
             raise ValueError(f"degree is {degree}; allowed: {', '.join(map(str, BY_DEGREE))}")
+        if step is not None and not step > 0:
+            raise ValueError(f"step is {step}; it must be positive")
         self.comm = domain.comm
         self.degree = degree
         self.space = Sphere(3)
