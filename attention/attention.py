@@ -1,42 +1,20 @@
-"""The velocity of self-attention acting on a measure: laws, and the choice of a backend."""
+"""The model of self-attention: laws, matrices, and the velocity they give to a measure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 from mpi4py import MPI
 
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.attention.direct import direct_sums
-from meanformer.attention.harmonic import ABSOLUTE_ERROR, HarmonicField
-from meanformer.attention.spaces import Array, Space, Sphere
+from meanformer.attention.evaluator import Evaluator, Field
+from meanformer.attention.matrices import matrix_of, spectral_norm, times
+from meanformer.attention.spaces import Array, Space
 
 Law = Literal["softmax", "unnormalised"]
-
-#: Below this many pairs the direct sum takes less time than a transform.
-_FEW_PAIRS = 20_000
-_LARGEST_EXPONENT = 700.0
-
-
-class AttentionDomainError(ArithmeticError):
-    """The velocity is undefined at a target: softmax with Z <= 0, or an overflow of e^{<Ax,y>}."""
-
-
-class Field(NamedTuple):
-    """What attention says at the targets.
-
-    Attributes:
-        velocity: ``shape=(m, d)``, tangent to the space, dimensionless.
-        partition: Z e^{-log_scale}, ``shape=(m,)``.
-        log_scale: ``shape=(m,)``. Kept apart because Z itself may overflow.
-    """
-
-    velocity: Array
-    partition: Array
-    log_scale: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +51,7 @@ class Attention:
         if not (isinstance(self.beta, (int, float, np.number)) and np.isfinite(self.beta)):
             raise ValueError(f"beta is {self.beta}; it must be finite")
         for name in ("query", "key", "value"):
-            matrix = _matrix(getattr(self, name))
+            matrix = matrix_of(getattr(self, name))
             if matrix.ndim not in (0, 2) or len(set(matrix.shape)) > 1:
                 raise ValueError(f"{name} has shape {matrix.shape}; it must be a number or (d, d)")
             if not np.all(np.isfinite(matrix)):
@@ -112,6 +90,11 @@ class Attention:
         """
         return self.prepare(targets, points, space, tolerance, comm)(weights).velocity
 
+    @property
+    def logit_matrix(self) -> Array:
+        """A = beta K^T Q, ``shape=(d, d)``, or a number (a multiple of the identity)."""
+        return self.beta * times(matrix_of(self.key).T, matrix_of(self.query))
+
     def rate_bound(self, field: Field) -> float:
         """A bound of the velocity's derivative on the unit sphere, for choosing time steps.
 
@@ -124,9 +107,7 @@ class Attention:
         Returns:
             The bound over this rank's targets, per unit of time.
         """
-        query, key, value = (_matrix(m) for m in (self.query, self.key, self.value))
-        logits = self.beta * _times(key.T, query)
-        rate = _norm(value) * (_norm(logits) + 2)
+        rate = spectral_norm(matrix_of(self.value)) * (spectral_norm(self.logit_matrix) + 2)
         if self.law == "softmax":
             return rate
         if not len(field.partition):
@@ -149,164 +130,3 @@ class Attention:
             A callable that maps weights, ``shape=(n,)``, to a ``Field``.
         """
         return Evaluator(self, targets, points, space, tolerance, comm)
-
-
-class Evaluator:
-    """``Attention`` prepared for fixed targets and points; made by ``Attention.prepare``.
-
-    The harmonic backend serves S^2 where A and V are multiples of the identity. Its error is
-    relative to the largest value of the kernel; where Z is so small against that value that the
-    tolerance would be missed (targets far from all of the mass, at large beta), the direct sum
-    replaces it.
-    """
-
-    def __init__(
-        self,
-        attention: Attention,
-        targets: Array,
-        points: Array,
-        space: Space,
-        tolerance: float,
-        comm: MPI.Comm | None,
-    ) -> None:
-        """See ``Attention.prepare``."""
-        self._comm = comm
-        self._softmax = attention.law == "softmax"
-        self._space, self._tolerance = space, tolerance
-        same = targets is points
-        self._points = np.ascontiguousarray(points, dtype=float)
-        self._targets = self._points if same else np.ascontiguousarray(targets, dtype=float)
-        query, key, value = (_matrix(m) for m in (attention.query, attention.key, attention.value))
-        self._agree(
-            (None if tolerance > 0 else f"tolerance is {tolerance}; it must be positive")
-            or self._problem_with_points()
-            or self._problem_with_matrices(query, key, value)
-        )
-
-        # Lengths off by what ``holds`` lets pass would move the logits by 1e-6 |beta|.
-        self._points = space.retract(self._points)
-        self._targets = self._points if same else space.retract(self._targets)
-        logits = attention.beta * _times(key.T, query)  # A = beta K^T Q
-        self._value = value
-        self._keys = _times(self._targets, logits.T)
-        scalar, factor = _multiple_of_identity(logits)
-        pairs = self._sum(len(self._targets)) * self._sum(len(self._points))
-        harmonic = (
-            space == Sphere(3) and scalar and _multiple_of_identity(value)[0] and pairs > _FEW_PAIRS
-        )
-        self.backend: Literal["harmonic", "direct"] = "harmonic" if harmonic else "direct"
-        if harmonic:
-            self._scale = abs(factor)
-            self._field = HarmonicField(self._targets, self._points, factor, comm)
-
-    def __call__(self, weights: Array) -> Field:
-        """Evaluate for one set of weights, this rank's share, ``shape=(n,)``. Collective.
-
-        Raises:
-            ValueError: On every rank, if the shape is wrong or a weight is not finite.
-            AttentionDomainError: On every rank, if Z <= 0 at a target of the softmax law, or
-                if e^{<Ax,y>} overflows in the unnormalised law.
-        """
-        weights = np.ascontiguousarray(weights, dtype=float)
-        problem = None
-        if weights.shape != self._points.shape[:1]:
-            problem = f"weights have shape {weights.shape}; expected {self._points.shape[:1]}"
-        elif not np.all(np.isfinite(weights)):
-            problem = "weights must be finite"
-        self._agree(problem)
-
-        if self.backend == "harmonic":
-            partition, moment = self._field(weights)
-            log_scale: Array = np.full(len(partition), self._scale)
-            self._mend_far_targets(weights, log_scale, partition, moment)
-        else:
-            log_scale, partition, moment = direct_sums(
-                self._keys, self._points, weights, self._comm
-            )
-
-        if self._softmax:
-            self._refuse(partition <= 0, "Z is not positive; are weights negative?")
-            moment = moment / partition[:, None]
-        else:
-            self._refuse(log_scale > _LARGEST_EXPONENT, "e^<Ax,y> exceeds double precision")
-            moment = moment * np.exp(log_scale)[:, None]
-        velocity = self._space.tangent(self._targets, _times(moment, self._value.T))
-        return Field(velocity, partition, log_scale)
-
-    def _mend_far_targets(
-        self, weights: Array, log_scale: Array, partition: Array, moment: Array
-    ) -> None:
-        """Sum directly, in place, where the error would exceed the tolerance.
-
-        Softmax divides by Z, which may be small at any target; without the division the error is
-        relative to the largest value, so that all targets are near enough or none is.
-        """
-        total = self._sum(float(np.abs(weights).sum()))
-        small = ABSOLUTE_ERROR * total / self._tolerance
-        if self._softmax:
-            far = np.flatnonzero(partition < small)
-        else:
-            largest = float(np.abs(partition).max(initial=0.0))
-            if self._comm is not None:
-                largest = self._comm.allreduce(largest, op=MPI.MAX)
-            far = np.arange(len(partition) if largest < small else 0)
-        if self._sum(len(far)):
-            log_scale[far], partition[far], moment[far] = direct_sums(
-                self._keys[far], self._points, weights, self._comm
-            )
-
-    def _refuse(self, where: npt.NDArray[np.bool_], reason: str) -> None:
-        """Raise on every rank if the condition holds at a target of any."""
-        count = self._sum(int(np.count_nonzero(where)))
-        if count:
-            raise AttentionDomainError(f"attention: {reason} (at {count} targets)")
-
-    def _problem_with_points(self) -> str | None:
-        d = self._space.dimension
-        for name, array in (("targets", self._targets), ("points", self._points)):
-            if array.ndim != 2 or array.shape[1] != d:
-                return f"{name} have shape {array.shape}; expected (n, {d})"
-            if not np.all(np.isfinite(array)):
-                return f"{name} must be finite"
-            if not self._space.holds(array):
-                return f"{name} must be unit vectors"
-        return None
-
-    def _problem_with_matrices(self, *matrices: Array) -> str | None:
-        d = self._space.dimension
-        for name, matrix in zip(("query", "key", "value"), matrices, strict=True):
-            if matrix.ndim == 2 and matrix.shape != (d, d):
-                return f"{name} has shape {matrix.shape}; expected ({d}, {d})"
-        return None
-
-    def _agree(self, problem: str | None) -> None:
-        """Raise on every rank what went wrong on any."""
-        problems = [problem] if self._comm is None else self._comm.allgather(problem)
-        for found in problems:
-            if found is not None:
-                raise ValueError(f"attention: {found}")
-
-    def _sum(self, number: float) -> float:
-        return number if self._comm is None else self._comm.allreduce(number)
-
-
-def _matrix(given: npt.ArrayLike | None) -> Array:
-    """A number (zero-dimensional) or a matrix; None is the identity."""
-    return np.asarray(1.0 if given is None else given, dtype=float)
-
-
-def _times(left: Array, right: Array) -> Array:
-    """Product of two matrices, either of which may be a multiple of the identity."""
-    return left @ right if left.ndim and right.ndim else left * right
-
-
-def _multiple_of_identity(matrix: Array) -> tuple[bool, float]:
-    """Whether a matrix is c I, and c."""
-    if matrix.ndim == 0:
-        return True, float(matrix)
-    return bool(np.array_equal(matrix, matrix[0, 0] * np.eye(len(matrix)))), float(matrix[0, 0])
-
-
-def _norm(matrix: Array) -> float:
-    """Spectral norm of a matrix or of a multiple of the identity."""
-    return float(np.linalg.norm(matrix, 2)) if matrix.ndim else abs(float(matrix))
