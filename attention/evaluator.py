@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from mpi4py import MPI
 
 import numpy as np
-import numpy.typing as npt
 
 from meanformer.attention.direct import direct_sums
 from meanformer.attention.harmonic import ABSOLUTE_ERROR, HarmonicField
@@ -99,56 +98,66 @@ class Evaluator:
                 if e^{<Ax,y>} overflows in the unnormalised law.
         """
         weights = np.ascontiguousarray(weights, dtype=float)
+        total = self._total(weights)
+        if self.backend == "harmonic":
+            partition, moment = self._field(weights)
+            log_scale: Array = np.full(len(partition), self._scale)
+            self._mend_far_targets(weights, total, log_scale, partition, moment)
+        else:
+            log_scale, partition, moment = direct_sums(
+                self._keys, self._points, weights, self._comm
+            )
+            self._check_domain(log_scale, partition)
+
+        if self._softmax:
+            moment = moment / partition[:, None]
+        else:
+            moment = moment * np.exp(log_scale)[:, None]
+        velocity = self._space.tangent(self._targets, times(moment, self._value.T))
+        return Field(velocity, partition, log_scale)
+
+    def _total(self, weights: Array) -> float:
+        """Sum of all ranks' |w|, once they are known to be good."""
         problem = None
         if weights.shape != self._points.shape[:1]:
             problem = f"weights have shape {weights.shape}; expected {self._points.shape[:1]}"
         elif not np.all(np.isfinite(weights)):
             problem = "weights must be finite"
-        self._agree(problem)
-
-        if self.backend == "harmonic":
-            partition, moment = self._field(weights)
-            log_scale: Array = np.full(len(partition), self._scale)
-            self._mend_far_targets(weights, log_scale, partition, moment)
-        else:
-            log_scale, partition, moment = direct_sums(
-                self._keys, self._points, weights, self._comm
-            )
-
-        if self._softmax:
-            self._refuse(partition <= 0, "Z is not positive; are weights negative?")
-            moment = moment / partition[:, None]
-        else:
-            self._refuse(log_scale > _LARGEST_EXPONENT, "e^<Ax,y> exceeds double precision")
-            moment = moment * np.exp(log_scale)[:, None]
-        velocity = self._space.tangent(self._targets, times(moment, self._value.T))
-        return Field(velocity, partition, log_scale)
+        # A rank with a problem makes the sum nan: one reduction says it all.
+        total = self._sum(np.nan if problem else float(np.abs(weights).sum()))
+        if np.isnan(total):
+            self._agree(problem)
+        return total
 
     def _mend_far_targets(
-        self, weights: Array, log_scale: Array, partition: Array, moment: Array
+        self, weights: Array, total: float, log_scale: Array, partition: Array, moment: Array
     ) -> None:
         """Sum directly, in place, where the error would exceed the tolerance.
 
         Softmax divides by Z, which may be small at any target; without the division the error is
         relative to the largest value, so that all targets are near enough or none is.
         """
-        total = self._sum(float(np.abs(weights).sum()))
         small = ABSOLUTE_ERROR * total / self._tolerance
         if self._softmax:
-            far = np.flatnonzero(partition < small)
+            far = np.flatnonzero(partition <= small)
+            mend = self._sum(len(far)) > 0
         else:
-            largest = float(np.abs(partition).max(initial=0.0))
-            if self._comm is not None:
-                largest = self._comm.allreduce(largest, op=MPI.MAX)
-            far = np.arange(len(partition) if largest < small else 0)
-        if self._sum(len(far)):
+            far = np.arange(len(partition))
+            mend = self._sum(int(np.count_nonzero(np.abs(partition) > small))) == 0
+        if mend:
             log_scale[far], partition[far], moment[far] = direct_sums(
                 self._keys[far], self._points, weights, self._comm
             )
+        if mend or self._scale > _LARGEST_EXPONENT:
+            self._check_domain(log_scale, partition)
 
-    def _refuse(self, where: npt.NDArray[np.bool_], reason: str) -> None:
-        """Raise on every rank if the condition holds at a target of any."""
-        count = self._sum(int(np.count_nonzero(where)))
+    def _check_domain(self, log_scale: Array, partition: Array) -> None:
+        """Raise on every rank if the velocity is undefined at a target of any."""
+        if self._softmax:
+            undefined, reason = partition <= 0, "Z is not positive; are weights negative?"
+        else:
+            undefined, reason = log_scale > _LARGEST_EXPONENT, "e^<Ax,y> exceeds double precision"
+        count = self._sum(int(np.count_nonzero(undefined)))
         if count:
             raise AttentionDomainError(f"attention: {reason} (at {count} targets)")
 
