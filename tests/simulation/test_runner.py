@@ -150,7 +150,7 @@ def test_given_tokens_start_where_they_are_given(tmp_path):
 
 
 def test_fields_open_and_hold_the_run(folder):
-    run(small(), output=folder)
+    result = run(small(), output=folder)
     # Tokens: what ParaView reads, by the same library.
     reader = pv.get_reader(folder / "tokens.pvd")
     assert reader.time_values == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
@@ -165,6 +165,8 @@ def test_fields_open_and_hold_the_run(folder):
         variables = file.available_variables()
         assert "density" in variables
         assert variables["density"]["AvailableStepsCount"] == "6"
+        last = file.read("density", step_selection=[5, 1])
+    assert last.max() == pytest.approx(result.pde["max"][-1], rel=1e-12)
 
 
 @pytest.mark.mpi

@@ -1,0 +1,38 @@
+"""What the README shows works as shown."""
+
+import re
+from pathlib import Path
+
+import meanformer
+
+ROOT = Path(meanformer.__file__).resolve().parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_python_of_the_readme(monkeypatch, capsys):
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    small = '["time.end=0.2", "pde.refinement=2", "particles.number=400"]'
+    code, replaced = re.subn(r"overrides=\[.*?\]", f"overrides={small}", block)
+    assert replaced == 1
+    monkeypatch.chdir(ROOT)
+    exec(compile(code, "README.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("t = 0.0: density and tokens are")
+    assert len(lines) == 4
+
+
+def test_files_named_in_the_readme_exist():
+    linked = re.findall(r"\]\(((?:docs|cases)/[^)]+)\)", README)
+    assert linked
+    assert all((ROOT / path).exists() for path in linked)
+
+
+def test_every_key_of_a_case_is_documented():
+    text = (ROOT / "docs/case-file.md").read_text()
+    from meanformer.simulation.case import Case
+
+    for name, field in Case.model_fields.items():
+        assert f"[{name}]" in text or f"`{name}`" in text
+        for part in getattr(field.annotation, "__args__", [field.annotation]):
+            for key in getattr(part, "model_fields", {}):
+                assert f"`{key}`" in text, f"{name}.{key}"
