@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, get_args
 
 from mpi4py import MPI
@@ -48,10 +49,13 @@ class Attention:
         """Check the arguments."""
         if self.law not in get_args(Law):
             raise ValueError(f"law is {self.law!r}; allowed: {', '.join(get_args(Law))}")
-        if not (isinstance(self.beta, (int, float, np.number)) and np.isfinite(self.beta)):
+        if not (isinstance(self.beta, Real) and np.isfinite(self.beta)):
             raise ValueError(f"beta is {self.beta}; it must be finite")
         for name in ("query", "key", "value"):
-            matrix = matrix_of(getattr(self, name))
+            try:
+                matrix = matrix_of(getattr(self, name))
+            except (TypeError, ValueError):
+                raise ValueError(f"{name} must be None, a number or a matrix (d, d)") from None
             if matrix.ndim not in (0, 2) or len(set(matrix.shape)) > 1:
                 raise ValueError(f"{name} has shape {matrix.shape}; it must be a number or (d, d)")
             if not np.all(np.isfinite(matrix)):

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from mpi4py import MPI
 
 import numpy as np
+import numpy.typing as npt
 
 from meanformer.attention.direct import direct_sums
-from meanformer.attention.harmonic import ABSOLUTE_ERROR, HarmonicField
+from meanformer.attention.harmonic import ABSOLUTE_ERROR, HarmonicField, degree_for
 from meanformer.attention.matrices import matrix_of, multiple_of_identity, times
 from meanformer.attention.spaces import Array, Space, Sphere
 
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 
 #: Below this many pairs the direct sum takes less time than a transform.
 _FEW_PAIRS = 20_000
-_LARGEST_EXPONENT = 700.0
+#: A transform of degree L costs as much as this times L^3 pairs, besides what the points cost.
+PAIRS_PER_CUBED_DEGREE = 0.2
+# Speeds beyond e^300 leave no room for squares of vectors.
+_LARGEST_EXPONENT = 300.0
+# Beyond, the expansion has thousands of degrees and takes longer than any direct sum.
+_LARGEST_BETA = 1e5
 
 
 class AttentionDomainError(ArithmeticError):
@@ -45,7 +51,7 @@ class Evaluator:
     The harmonic backend serves S^2 where A and V are multiples of the identity. Its error is
     relative to the largest value of the kernel; where Z is so small against that value that the
     tolerance would be missed (targets far from all of the mass, at large beta), the direct sum
-    replaces it.
+    replaces it. So it does where there are few pairs for the degree that beta needs.
     """
 
     def __init__(
@@ -62,8 +68,8 @@ class Evaluator:
         self._softmax = attention.law == "softmax"
         self._space, self._tolerance = space, tolerance
         same = targets is points
-        self._points = np.ascontiguousarray(points, dtype=float)
-        self._targets = self._points if same else np.ascontiguousarray(targets, dtype=float)
+        self._points = _as_real(points)
+        self._targets = self._points if same else _as_real(targets)
         query, key, value = (
             matrix_of(m) for m in (attention.query, attention.key, attention.value)
         )
@@ -82,7 +88,11 @@ class Evaluator:
         scalar, factor = multiple_of_identity(logits)
         pairs = self._sum(len(self._targets)) * self._sum(len(self._points))
         harmonic = (
-            space == Sphere(3) and scalar and multiple_of_identity(value)[0] and pairs > _FEW_PAIRS
+            space == Sphere(3)
+            and scalar
+            and multiple_of_identity(value)[0]
+            and abs(factor) <= _LARGEST_BETA
+            and pairs > _FEW_PAIRS + PAIRS_PER_CUBED_DEGREE * degree_for(factor) ** 3
         )
         self.backend: Literal["harmonic", "direct"] = "harmonic" if harmonic else "direct"
         if harmonic:
@@ -97,7 +107,7 @@ class Evaluator:
             AttentionDomainError: On every rank, if Z <= 0 at a target of the softmax law, or
                 if e^{<Ax,y>} overflows in the unnormalised law.
         """
-        weights = np.ascontiguousarray(weights, dtype=float)
+        weights = _as_real(weights)
         total = self._total(weights)
         if self.backend == "harmonic":
             partition, moment = self._field(weights)
@@ -132,18 +142,12 @@ class Evaluator:
     def _mend_far_targets(
         self, weights: Array, total: float, log_scale: Array, partition: Array, moment: Array
     ) -> None:
-        """Sum directly, in place, where the error would exceed the tolerance.
-
-        Softmax divides by Z, which may be small at any target; without the division the error is
-        relative to the largest value, so that all targets are near enough or none is.
-        """
+        """Sum directly, in place, at targets whose Z is too small for the tolerance."""
         small = ABSOLUTE_ERROR * total / self._tolerance
-        if self._softmax:
-            far = np.flatnonzero(partition <= small)
-            mend = self._sum(len(far)) > 0
-        else:
-            far = np.arange(len(partition))
-            mend = self._sum(int(np.count_nonzero(np.abs(partition) > small))) == 0
+        # A negative Z is for the direct sum to confirm, where it may not be.
+        trusted = partition > small if self._softmax else np.abs(partition) > small
+        far = np.flatnonzero(~trusted)
+        mend = self._sum(len(far)) > 0
         if mend:
             log_scale[far], partition[far], moment[far] = direct_sums(
                 self._keys[far], self._points, weights, self._comm
@@ -154,7 +158,7 @@ class Evaluator:
     def _check_domain(self, log_scale: Array, partition: Array) -> None:
         """Raise on every rank if the velocity is undefined at a target of any."""
         if self._softmax:
-            undefined, reason = partition <= 0, "Z is not positive; are weights negative?"
+            undefined, reason = ~(partition > 0), "Z is not positive; are weights negative?"
         else:
             undefined, reason = log_scale > _LARGEST_EXPONENT, "e^<Ax,y> exceeds double precision"
         count = self._sum(int(np.count_nonzero(undefined)))
@@ -188,3 +192,12 @@ class Evaluator:
 
     def _sum(self, number: float) -> float:
         return number if self._comm is None else self._comm.allreduce(number)
+
+
+def _as_real(given: npt.ArrayLike) -> Array:
+    """An array of real numbers; one of shape (0, 0, 0), which fits nowhere, if it is none."""
+    try:
+        array = np.ascontiguousarray(given)
+        return array.astype(float, casting="same_kind", copy=False)
+    except (TypeError, ValueError):
+        return np.empty((0, 0, 0))

@@ -54,6 +54,7 @@ def scaled_slopes(beta: float, lmax: int) -> Array:
     return np.where(np.arange(lmax + 1) == 0, 0.0, slopes)
 
 
+@lru_cache
 def degree_for(beta: float) -> int:
     """Smallest degree at which the expansion of e^{beta t} and of its slope are at round-off.
 
@@ -64,6 +65,8 @@ def degree_for(beta: float) -> int:
     degree = np.arange(top + 1)
     terms = (2 * degree + 1) * np.abs(scaled_bessel(size, top)) * np.maximum(1, degree)
     tails = np.cumsum(terms[::-1])[::-1]
+    if not tails[-1] < 1e-16:
+        raise ValueError(f"beta is {beta}; its expansion does not converge in double precision")
     return max(2, int(np.argmax(tails < 1e-16)))
 
 

@@ -9,4 +9,8 @@ from mpi4py import MPI
 
 def threads() -> int:
     """All cores open to the process when it runs alone; one when ranks share the machine."""
-    return len(os.sched_getaffinity(0)) if MPI.COMM_WORLD.size == 1 else 1
+    if MPI.COMM_WORLD.size > 1:
+        return 1
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -13,17 +13,17 @@ three per cent to D^2 of an independent sample.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from meanformer.attention import harmonics
+from meanformer.attention.spaces import Array
 from meanformer.coupling.replicas import TokenReplicas
 from meanformer.particles import TokenSolver
 from meanformer.pde import DensitySolver
 
-Array = npt.NDArray[np.float64]
-
 #: The largest degree L.
 DEGREE = 32
+_DEGREES = np.arange(1, DEGREE + 1)
+_WEIGHTS = (_DEGREES * (_DEGREES + 1.0)) ** -1.5
 
 
 def moments(solver: DensitySolver | TokenSolver) -> harmonics.Moments:
@@ -34,9 +34,7 @@ def moments(solver: DensitySolver | TokenSolver) -> harmonics.Moments:
 
 def sobolev_square(difference: harmonics.Moments) -> float:
     """D^2 from the moments of mu - nu, orthonormal for surface measure."""
-    degree = np.arange(1, DEGREE + 1)
-    power = 4 * np.pi * harmonics.degree_power(difference, difference, DEGREE)[1:]
-    return float(np.sum(power / (degree * (degree + 1.0)) ** 1.5))
+    return float(np.sum(4 * np.pi * _power(difference) * _WEIGHTS))
 
 
 def harmonic_distance(density: DensitySolver, tokens: TokenSolver) -> float:
@@ -44,16 +42,32 @@ def harmonic_distance(density: DensitySolver, tokens: TokenSolver) -> float:
     return float(np.sqrt(sobolev_square(moments(tokens) - moments(density))))
 
 
+def independent_noise(density: DensitySolver, number: int) -> float:
+    """Root mean square of D between a density and independent samples of it. Collective.
+
+    As E|c_lm(mu_n) - c_lm(rho)|^2 = (E|phi_lm|^2 - |c_lm(rho)|^2)/n and sum_m |phi_lm|^2 = 2l + 1,
+
+        D^2 = (1/n) sum_l (l (l + 1))^{-3/2} ((2l + 1) - sum_m |c_lm(rho)|^2).
+    """
+    variances = 2 * _DEGREES + 1 - 4 * np.pi * _power(moments(density))
+    return float(np.sqrt(np.sum(variances * _WEIGHTS) / number))
+
+
+def calibrate(replicas: TokenReplicas, density: DensitySolver) -> None:
+    """At the start, scale the replicas' scatter to the exact noise of independent tokens.
+
+    What is left to the scatter is by how much attention amplifies it. Collective.
+    """
+    number = sum(system.number for system in replicas.systems)
+    replicas.calibration = independent_noise(density, number) / sampling_noise(replicas)
+
+
 def sampling_noise(replicas: TokenReplicas) -> float:
     """Root mean square of D between the limit and as many tokens as the replicas have together.
 
     The replicas are independent, and a measure's fluctuation is proportional to n^{-1/2}: with R
-    replicas of n/R tokens each, the variance of one, over R, is that of a system of n tokens. At
-    the start this estimates the exact value for independent tokens,
-
-        D^2 = (1/n) sum_l (l (l + 1))^{-3/2} ((2l + 1) - sum_m |c_lm(rho)|^2);
-
-    later it includes what the interaction makes of the fluctuations. Collective.
+    replicas of n/R tokens each, the variance of one, over R, is that of a system of n tokens.
+    Collective.
 
     Returns:
         The noise, dimensionless; nan with a single replica.
@@ -64,4 +78,9 @@ def sampling_noise(replicas: TokenReplicas) -> float:
     each = [moments(system) for system in replicas.systems]
     mean = sum(each) / count
     spread = sum(sobolev_square(one - mean) for one in each) / (count - 1)
-    return float(np.sqrt(spread / count))
+    return replicas.calibration * float(np.sqrt(spread / count))
+
+
+def _power(coefficients: harmonics.Moments) -> Array:
+    """sum_m |a_lm|^2 for l = 1..L, ``shape=(L,)``."""
+    return harmonics.degree_power(coefficients, coefficients, DEGREE)[1:]

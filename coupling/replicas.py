@@ -23,6 +23,7 @@ class TokenReplicas:
 
     Attributes:
         systems: The replicas; fewer than 8 where there are fewer tokens.
+        calibration: Factor of the noise read from them, see ``calibrate``.
         time: Time that all of them have reached.
         steps: Steps taken by all of them together.
     """
@@ -39,6 +40,7 @@ class TokenReplicas:
             TokenSolver(tokens.points[replica == k], attention, tokens.space, comm, step)
             for k in range(count)
         ]
+        self.calibration = 1.0
 
     @property
     def time(self) -> float:

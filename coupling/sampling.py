@@ -5,12 +5,10 @@ from __future__ import annotations
 from mpi4py import MPI
 
 import numpy as np
-import numpy.typing as npt
 
 from meanformer.attention.measures import Measure, uniform_numbers
+from meanformer.attention.spaces import Array
 from meanformer.pde import DensitySolver
-
-Array = npt.NDArray[np.float64]
 
 
 def share_of(number: int, comm: MPI.Comm) -> slice:
@@ -61,5 +59,6 @@ def sample_density(solver: DensitySolver, levels: Array) -> Array | None:
     # The limiter leaves round-off below zero at quadrature points.
     cumulative = np.cumsum(np.maximum(all_weights[order], 0.0))
     chosen = np.searchsorted(cumulative, levels * cumulative[-1], side="right")
+    chosen = np.minimum(chosen, len(cumulative) - 1)  # a level may round up to one
     sample: Array = all_points[order].reshape(-1, 3)[chosen]
     return sample

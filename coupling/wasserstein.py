@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import ot
 
+from meanformer.attention.spaces import Array
 from meanformer.coupling.sampling import sample_density
 from meanformer.particles import TokenSolver
 from meanformer.pde import DensitySolver
 
-Array = npt.NDArray[np.float64]
-
 #: Points on either side of the transport problem.
 SUBSAMPLE = 500
 _SEED = 0
+_OFFSET = (np.sqrt(5) - 1) / 2
 
 
 class Wasserstein(NamedTuple):
@@ -51,7 +50,8 @@ def wasserstein(density: DensitySolver, tokens: TokenSolver) -> Wasserstein:
     size = min(SUBSAMPLE, tokens.number)
     ahead = comm.exscan(len(tokens.points)) or 0
     first_tokens = comm.gather(tokens.points[: max(0, size - ahead)])
-    spread = sample_density(density, (np.arange(size) + 0.5) / size)
+    # Off the middle of their intervals: levels on cell boundaries would be decided by round-off.
+    spread = sample_density(density, (np.arange(size) + _OFFSET) / size)
     independent = sample_density(density, np.random.default_rng(_SEED).random(size))
     result = None
     if first_tokens is not None and spread is not None and independent is not None:

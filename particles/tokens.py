@@ -7,11 +7,10 @@ from time import perf_counter
 from mpi4py import MPI
 
 import numpy as np
-import numpy.typing as npt
 
 from meanformer.attention import Attention, Space
-
-Array = npt.NDArray[np.float64]
+from meanformer.attention.spaces import Array
+from meanformer.attention.steps import equal_steps
 
 # The automatic step is this share of the time in which velocities change, 1/|Dv|.
 _COURANT = 0.2
@@ -79,13 +78,14 @@ class TokenSolver:
 
         Raises:
             AttentionDomainError: If the velocity is undefined at a token.
+            StepTooSmallError: If the step is too small to go on.
         """
         x = self.points
         first, rate = self._velocity(x)
         remaining = until - self.time
         fastest = float(self.comm.allreduce(rate, op=MPI.MAX))
         largest = self._fixed_step or (_COURANT / fastest if fastest > 0 else np.inf)
-        count = max(1, int(np.ceil(remaining / largest - 1e-9)))
+        count = equal_steps(remaining, largest)
         dt = remaining / count
         second, _ = self._velocity(x + dt / 2 * first)
         third, _ = self._velocity(x + dt / 2 * second)

@@ -9,17 +9,16 @@ from time import perf_counter
 from mpi4py import MPI
 
 import numpy as np
-import numpy.typing as npt
 from dolfinx import fem, mesh
 from scipy.special import xlogy
 
 from meanformer.attention import Attention, Field, Sphere
+from meanformer.attention.spaces import Array
+from meanformer.attention.steps import equal_steps
 from meanformer.pde.limiter import PositivityLimiter
 from meanformer.pde.quadrature import CellQuadrature, tabulate
 from meanformer.pde.ssp import BY_DEGREE
 from meanformer.pde.transport import Transport
-
-Array = npt.NDArray[np.float64]
 
 # Weights of the facet points in a quadrature with positive weights that gives the cell mean
 # (Zhang, Xia, Shu, J. Sci. Comput. 50, 2012): an Euler step keeps cell means non-negative if
@@ -35,6 +34,10 @@ _MOST_HALVINGS = 12
 # mass (a share m of the mass near x makes Z(x) at least m e^beta). Weighted with the mass, the
 # error stays at 1e-13.
 _TOLERANCE = 1e-6
+
+
+class InitialDensityError(ValueError):
+    """The initial density is no density on this mesh."""
 
 
 class PositivityError(ArithmeticError):
@@ -59,11 +62,14 @@ class DensitySolver:
     Attributes:
         time: Time reached, dimensionless.
         steps: Steps taken.
+        initial_mass: Mass of the initial density as the quadrature sees it, before normalisation;
+            far from its true mass, the mesh does not resolve it.
         wall_time: Seconds spent in "attention", "residual" and "limiter".
 
     Raises:
-        ValueError: If ``degree`` or ``step`` is out of range, or the initial density is not
-            finite, is negative on a cell, or has no mass.
+        ValueError: If ``degree`` or ``step`` is out of range.
+        InitialDensityError: If the initial density is not finite, is negative on a cell, or has
+            no mass.
     """
 
     def __init__(
@@ -130,15 +136,16 @@ class DensitySolver:
         exact = np.asarray(initial(self.points), dtype=float)
         total = self._sum(float(exact @ self.quadrature.weights.ravel()))
         if not (np.isfinite(total) and total > 0):
-            raise ValueError(
-                f"initial density: its mass is {total}; it must be finite and positive"
+            raise InitialDensityError(
+                f"its mass on the mesh is {total:g}; it must be finite and positive"
             )
         moments = (self.quadrature.weights * exact.reshape(self.quadrature.weights.shape)) @ (
             self._basis
         )
         values = self._transport.solve_mass(moments)
         if self._sum(self._limiter(values)):
-            raise ValueError("initial density: negative on a cell")
+            raise InitialDensityError("it is negative on a cell")
+        self.initial_mass = total
         values /= self._sum(float((self._transport.integrals * values).sum()))
         return values
 
@@ -178,11 +185,12 @@ class DensitySolver:
         Raises:
             PositivityError: If cell means become negative however small the step.
             AttentionDomainError: If Z is not positive.
+            StepTooSmallError: If the step that is safe is too small to go on.
         """
         start = self.values
         field = self._update_velocity(start)
         remaining = until - self.time
-        count = max(1, int(np.ceil(remaining / self._largest_step(field) - 1e-9)))
+        count = equal_steps(remaining, self._largest_step(field))
         for _ in range(_MOST_HALVINGS):
             dt = remaining / count
             self._negative_means, self._velocity_is_current = 0, True
@@ -204,7 +212,7 @@ class DensitySolver:
         fastest = speed[self._velocity_nodes].max(axis=1)
         with np.errstate(divide="ignore"):
             safe = (self._courant_length / fastest).min(initial=np.inf)
-        resolved = _SHARE_OF_RATE / self._attention.rate_bound(field)
+            resolved = np.divide(_SHARE_OF_RATE, self._attention.rate_bound(field))
         return float(self.comm.allreduce(min(safe, resolved), op=MPI.MIN))
 
     def _euler(self, dt: float, state: Array) -> Array:

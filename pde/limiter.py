@@ -5,14 +5,16 @@ from __future__ import annotations
 import basix
 import numba
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from meanformer.attention.spaces import Array
+
+# No density grows to this; beyond it products with e^{<Ax,y>} would overflow.
+_BLOWN_UP = 1e100
 
 
 @numba.njit(cache=True)
 def _limit(values, mean_weights, basis):  # type: ignore[no-untyped-def]
-    """Limit in place; return how many cells have a negative mean."""
+    """Limit in place; return how many cells have a mean that is negative, or blow up."""
     cells, size = values.shape
     negative = 0
     for c in range(cells):
@@ -21,10 +23,9 @@ def _limit(values, mean_weights, basis):  # type: ignore[no-untyped-def]
         for i in range(size):
             mean += mean_weights[c, i] * values[c, i]
             top = max(top, abs(values[c, i]))
-        if mean < 0:
-            if mean < -1e-14 * top:
+        if not (mean >= 0 and top < _BLOWN_UP):
+            if not (mean >= -1e-14 * top and top < _BLOWN_UP):
                 negative += 1
-                continue
             for i in range(size):
                 values[c, i] = 0.0
             continue
@@ -77,6 +78,7 @@ class PositivityLimiter:
             values: Nodal values, ``shape=(cells, n)``.
 
         Returns:
-            The number of this rank's cells whose mean is negative, which are left alone.
+            The number of this rank's cells whose mean is negative, beyond round-off, or whose
+            values blow up. They are set to zero: such a step must not be kept.
         """
         return int(_limit(values, self._mean_weights, self._basis))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import basix
 import numpy as np
-import numpy.typing as npt
 from dolfinx import fem, mesh
 
+from meanformer.attention.spaces import Array
 from meanformer.pde import compat
-
-Array = npt.NDArray[np.float64]
 
 
 class CellQuadrature:

@@ -14,13 +14,11 @@ from typing import Any
 import dolfinx
 import numba
 import numpy as np
-import numpy.typing as npt
 import ufl
 from dolfinx import fem, la
 
+from meanformer.attention.spaces import Array
 from meanformer.pde.quadrature import CellQuadrature, mass_matrices, tabulate
-
-Array = npt.NDArray[np.float64]
 
 
 def upwind_flux(density: Any, velocity: Any, normal: Any) -> Any:

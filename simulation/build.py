@@ -6,16 +6,22 @@ from mpi4py import MPI
 
 from meanformer.attention import Attention, Sphere
 from meanformer.attention import measures as m
-from meanformer.coupling import TokenReplicas, sample_tokens, share_of
+from meanformer.coupling import TokenReplicas, calibrate, sample_tokens, share_of
 from meanformer.meshes import icosphere
 from meanformer.particles import TokenSolver
-from meanformer.pde import DensitySolver
+from meanformer.pde import DensitySolver, InitialDensityError
 from meanformer.simulation import case as c
 from meanformer.simulation.state import State
 
+_LARGEST_MASS_ERROR = 0.02
+
 
 def build(case: c.Case, comm: MPI.Intracomm) -> State:
-    """Make mesh, initial measure and solvers. Collective over ``comm``."""
+    """Make mesh, initial measure and solvers. Collective over ``comm``.
+
+    Raises:
+        CaseError: On every rank, if the mesh does not resolve the initial density.
+    """
     table = case.attention
     query, key, value = (
         c.as_matrix(matrix, case.space.dimension)
@@ -30,7 +36,13 @@ def build(case: c.Case, comm: MPI.Intracomm) -> State:
         degree = case.pde.degree
         mesh = icosphere(comm, case.pde.refinement, geometry_degree=max(2, degree))
         density = initial_measure(case.initial).density
-        state.density = DensitySolver(mesh, attention, degree, density, step)
+        try:
+            state.density = DensitySolver(mesh, attention, degree, density, step)
+        except InitialDensityError as error:
+            raise _unresolved(case.pde, str(error)) from None
+        if abs(state.density.initial_mass - 1) > _LARGEST_MASS_ERROR:
+            mass = state.density.initial_mass
+            raise _unresolved(case.pde, f"its mass on the mesh is {mass:.4g}, not 1")
     if case.particles is not None:
         number, seed = case.particles.number, case.particles.seed
         if isinstance(case.initial, c.Tokens):
@@ -38,9 +50,20 @@ def build(case: c.Case, comm: MPI.Intracomm) -> State:
         else:
             points = sample_tokens(initial_measure(case.initial), number, seed, comm)
         state.tokens = TokenSolver(points, attention, space, comm, step)
-    if state.tokens and case.compare is not None and "harmonic" in case.compare.metrics:
+    if case.compare is not None and "harmonic" in case.compare.metrics:
+        assert state.density is not None and state.tokens is not None
         state.replicas = TokenReplicas(state.tokens, attention, step)
+        calibrate(state.replicas, state.density)
     return state
+
+
+def _unresolved(table: c.PdeTable, why: str) -> c.CaseError:
+    return c.CaseError(
+        [
+            f"initial: the mesh of pde.refinement = {table.refinement} does not resolve it: {why}; "
+            "must be smoother, or pde.refinement larger"
+        ]
+    )
 
 
 def initial_measure(table: c.Initial) -> m.Measure:

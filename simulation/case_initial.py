@@ -13,7 +13,6 @@ from meanformer.simulation.case_errors import refusal
 from meanformer.simulation.case_types import (
     NonNegative,
     Points,
-    Positive,
     Table,
     Vector,
     norm,
@@ -79,7 +78,7 @@ class Harmonic(Table):
     """Uniform times 1 + amplitude P_k(<axis, x>), with P_k(1) = 1: a zonal harmonic on top."""
 
     kind: Literal["harmonic"] = "harmonic"
-    degree: int = Field(ge=1)
+    degree: int = Field(ge=1, le=1000)
     """k, the degree of the harmonic."""
     amplitude: float = Field(ge=-1, le=1)
     """Relative to the uniform density (dimensionless)."""
@@ -88,7 +87,7 @@ class Harmonic(Table):
 
 
 class _Weighted(Table):
-    weight: Positive = 1.0
+    weight: float = Field(default=1.0, gt=0, le=1e9)
     """Share of the mass, relative to the other components (dimensionless)."""
 
 

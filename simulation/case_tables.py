@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from meanformer.simulation.case_errors import refusal
 from meanformer.simulation.case_types import Matrix, NonNegative, Off, Positive, Table, Text
@@ -104,7 +104,7 @@ class PdeTable(Table):
 class ParticlesTable(Table):
     """``[particles]``: the tokens themselves."""
 
-    number: int = Field(default=20000, ge=1)
+    number: int = Field(default=20000, ge=1, le=10**9)
     """n, the number of tokens; that of the given tokens where ``initial.kind = "tokens"``."""
     seed: int = Field(default=0, ge=0)
     """Seed of every random number of the run."""
@@ -114,6 +114,9 @@ class ParticlesTable(Table):
     """``"iid"``: independent draws from the initial measure."""
 
 
+_MOST = {"step": 1e9, "sample_every": 1e6}  # steps and samples of one run
+
+
 class TimeTable(Table):
     """``[time]``: how far to go and how often to look. Times are dimensionless."""
 
@@ -121,8 +124,17 @@ class TimeTable(Table):
     """The final time; runs start at t = 0."""
     step: Literal["auto"] | Positive = "auto"
     """The step of the solvers, or ``"auto"`` to let each choose its own."""
-    sample_every: Positive = 0.1
+    sample_every: Positive = Field(default=0.1, validate_default=True)
     """Time between rows of diagnostics and fields; t = 0 and the end are always sampled."""
+
+    @field_validator("step", "sample_every", mode="after")
+    @classmethod
+    def _comes_to_an_end(cls, value: float | str, info: ValidationInfo) -> float | str:
+        end, most = info.data.get("end"), _MOST[info.field_name or ""]
+        if end is not None and isinstance(value, float) and not end / value <= most:
+            need = f"must be at least time.end / {most:g} = {end / most:g}"
+            raise refusal(("", f"{value!r} is not allowed; {need}"))
+        return value
 
 
 class CompareTable(Table):

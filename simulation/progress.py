@@ -70,7 +70,7 @@ class TerminalProgress(Observer):
 
 def _bar() -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("t = {task.completed:.3g} of {task.total:g}"),
         TimeElapsedColumn(),

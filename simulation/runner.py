@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meanformer.attention import AttentionDomainError
+from meanformer.attention.steps import StepTooSmallError
 from meanformer.pde import PositivityError
 from meanformer.simulation.build import build
 from meanformer.simulation.case import Case
@@ -86,7 +87,8 @@ def run(
         The columns of all tables, on every rank, and the final state.
 
     Raises:
-        CaseError: If the output folder cannot be used, or holds no run of this case to go on with.
+        CaseError: If the mesh does not resolve the initial density, or the output folder cannot
+            be used, or holds no run of this case to go on with.
         ValueError: If ``resume`` is asked for without ``output``.
     """
     began = perf_counter()
@@ -97,11 +99,11 @@ def run(
         start = Start()
         if folder is not None and resume:
             start = find_start(folder, case, _stems(case), comm)
-        elif folder is not None:
-            on_root(comm, partial(open_folder, folder, case))
         state = build(case, comm)
         if folder is not None and resume:
             take_over(start, folder, case, state)
+        elif folder is not None:
+            on_root(comm, partial(open_folder, folder, case))
         tables = _tables(case, folder if comm.rank == 0 else None, start)
         observers = _observers(case, state, tables, folder, start)
         if progress:
@@ -131,7 +133,7 @@ def _integrate(
         for observer in observers:
             observer.interrupted(state)
         return "interrupted", str(stop)
-    except (RunStopped, AttentionDomainError, PositivityError) as stop:
+    except (RunStopped, AttentionDomainError, PositivityError, StepTooSmallError) as stop:
         # All of them are raised on every rank at once.
         return "stopped", str(stop)
     finally:

@@ -7,15 +7,11 @@ from typing import Protocol
 
 from mpi4py import MPI
 
-import numpy as np
-import numpy.typing as npt
-
 from meanformer.attention import Attention, Space
+from meanformer.attention.spaces import Array
 from meanformer.coupling import TokenReplicas
 from meanformer.particles import TokenSolver
 from meanformer.pde import DensitySolver
-
-Array = npt.NDArray[np.float64]
 
 
 class Solver(Protocol):

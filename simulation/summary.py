@@ -64,7 +64,7 @@ def write_summary(summary: dict[str, Any], folder: Path) -> None:
 
 def _last_row(table: Table) -> dict[str, float | None]:
     last = {name: float(values[-1]) for name, values in table.columns.items()}
-    return {name: None if math.isnan(value) else value for name, value in last.items()}
+    return {name: value if math.isfinite(value) else None for name, value in last.items()}
 
 
 def _versions() -> dict[str, str]:

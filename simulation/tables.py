@@ -9,11 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from meanformer.attention.spaces import Array
 from meanformer.simulation.case import CaseError
-
-Array = npt.NDArray[np.float64]
 
 
 class Table:

@@ -196,3 +196,23 @@ class TestRateBound:
         nothing = attention.prepare(points[:0], points, Sphere(3))(weights)
         some = attention.prepare(points[:5], points[:5], Sphere(3))(np.full(5, 1e-6))
         assert attention.rate_bound(nothing) <= attention.rate_bound(some)
+
+
+@pytest.mark.choice
+@pytest.mark.parametrize(
+    "beta, count, backend",
+    [(4.0, 100, "direct"), (4.0, 1000, "harmonic"), (1e4, 1000, "direct"), (1e6, 1000, "direct")],
+)
+def test_the_backend_that_takes_less_time_is_chosen(on_sphere, beta, count, backend):
+    points = on_sphere(0, count)
+    assert Attention(beta=beta).prepare(points, points, Sphere(3)).backend == backend
+
+
+@pytest.mark.choice
+@pytest.mark.parametrize("beta", [1e9, 1e12, 1e100])
+def test_at_any_beta_softmax_goes_to_the_nearest_point(on_sphere, beta):
+    points, targets = on_sphere(0, 400), on_sphere(1, 150)
+    weights = np.full(400, 1 / 400)
+    velocity = Attention(beta=beta).velocity(targets, points, weights, Sphere(3))
+    nearest = points[np.argmax(targets @ points.T, axis=1)]
+    assert np.allclose(velocity, Sphere(3).tangent(targets, nearest), atol=1e-6)

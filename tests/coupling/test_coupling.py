@@ -10,7 +10,9 @@ from meanformer.attention import Attention, Sphere
 from meanformer.attention.measures import Mixture, Uniform, VonMisesFisher
 from meanformer.coupling import (
     TokenReplicas,
+    calibrate,
     harmonic_distance,
+    independent_noise,
     sample_density,
     sample_tokens,
     sampling_noise,
@@ -79,6 +81,19 @@ def test_noise_at_the_start_is_that_of_independent_tokens():
     assert abs(root_mean_square(noises) / np.sqrt(VARIANCE / number) - 1) < 0.12
 
 
+def test_calibration_makes_the_noise_at_the_start_exact():
+    density, tokens = density_solver(3, measure=Uniform()), token_solver(400, measure=Uniform())
+    replicas = TokenReplicas(tokens, SOFTMAX)
+    calibrate(replicas, density)
+    assert abs(sampling_noise(replicas) / np.sqrt(VARIANCE / 400) - 1) < 1e-5
+
+
+def test_noise_of_independent_tokens_is_that_of_many_samples():
+    density = density_solver(3)
+    distances = [harmonic_distance(density, token_solver(200, seed)) for seed in range(200)]
+    assert abs(root_mean_square(distances) / independent_noise(density, 200) - 1) < 0.06
+
+
 def test_a_single_token_has_no_noise_estimate():
     assert np.isnan(sampling_noise(TokenReplicas(token_solver(1), SOFTMAX)))
 
@@ -109,6 +124,9 @@ def study(numbers, seeds, level, times):
     density = density_solver(level)
     systems = [[token_solver(n, n + seed) for seed in seeds] for n in numbers]
     replicas = [[TokenReplicas(tokens, SOFTMAX) for tokens in row] for row in systems]
+    for row in replicas:
+        for one in row:
+            calibrate(one, density)
     distances = np.empty((len(numbers), len(seeds), len(times)))
     noises = np.empty_like(distances)
     for k, time in enumerate(times):

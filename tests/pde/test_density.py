@@ -11,7 +11,7 @@ from scipy.special import spherical_in
 from meanformer.attention import Attention, harmonics
 from meanformer.attention.measures import Mixture, PoissonKernel, VonMisesFisher, ZonalHarmonic
 from meanformer.meshes import icosphere
-from meanformer.pde import DensitySolver
+from meanformer.pde import DensitySolver, InitialDensityError
 from meanformer.pde.quadrature import CellQuadrature, tabulate
 
 TURN = Rotation.from_euler("xyz", [0.3, 0.5, 0.7]).as_matrix()
@@ -230,5 +230,5 @@ def test_refuses_a_degree(degree):
     "density", [lambda x: np.zeros(len(x)), lambda x: -np.ones(len(x)), lambda x: x[:, 0] * np.nan]
 )
 def test_refuses_a_density_without_mass(density):
-    with pytest.raises(ValueError, match="initial density"):
+    with pytest.raises(InitialDensityError):
         DensitySolver(mesh(1, 1), Attention(), 1, density)

@@ -44,21 +44,23 @@ def test_leaves_positive_polynomials_alone(pieces):
     assert np.array_equal(values, before)
 
 
-def test_counts_cells_with_negative_means_and_leaves_them(pieces):
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
+def test_counts_cells_without_a_positive_mean_and_empties_them(pieces, bad):
     limiter, integrals, _ = pieces
     values = np.ones(integrals.shape)
-    values[3] = -1.0
+    values[3] = bad
     assert limiter(values) == 1
-    assert np.all(values[3] == -1.0)
+    assert np.all(values[3] == 0.0)
+    assert np.all(values[4] == 1.0)
 
 
+@pytest.mark.parametrize("pieces", [1, 2, 3], indirect=True)
 def test_round_off_below_zero_becomes_zero(pieces):
     limiter, integrals, _ = pieces
-    values = np.zeros(integrals.shape)
-    size = values.shape[1]
-    if size > 1:
-        # A mean of -1e-16 against values of one.
-        values[0, 0] = 1.0
-        values[0, 1] = -(integrals[0, 0] + 1e-17) / integrals[0, 1] if integrals[0, 1] else 0.0
-    limiter(values)
-    assert values.min() >= 0
+    values = np.ones(integrals.shape)
+    # A first cell whose mean is -3e-15 against values of order one.
+    heavy = np.argmax(integrals[0])
+    values[0, heavy] -= (1 + 3e-15) * integrals[0].sum() / integrals[0, heavy]
+    assert limiter(values) == 0
+    assert np.all(values[0] == 0.0)
+    assert np.all(values[1:] == 1.0)

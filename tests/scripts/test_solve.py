@@ -7,9 +7,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+from mpi4py import MPI
+
 import pytest
 
 import meanformer
+from meanformer.scripts.main import main
 
 ROOT = Path(meanformer.__file__).parent
 MPIRUN = shutil.which("mpirun")
@@ -96,6 +99,22 @@ def check_wrong(name, folder, ranks):
     assert refused.stderr.count("wrong.toml:") == 1, refused.stderr
     assert "Traceback" not in refused.stderr
     assert [path.name for path in folder.iterdir()] == ["wrong.toml"]
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("name", list(WRONG))
+def test_every_wrong_case_is_refused_on_all_ranks(name, shared_tmp_path, monkeypatch, capfd):
+    comm = MPI.COMM_WORLD
+    path = shared_tmp_path / "wrong.toml"
+    if comm.rank == 0:
+        path.write_text(WRONG[name]["case"])
+    comm.barrier()
+    monkeypatch.chdir(shared_tmp_path)
+    assert main(["solve", "wrong.toml"]) == 2
+    message = capfd.readouterr().err
+    assert (WRONG[name]["key"] in message) == (comm.rank == 0)
+    comm.barrier()
+    assert [entry.name for entry in shared_tmp_path.iterdir()] == ["wrong.toml"]
 
 
 SOME = list(WRONG)[::8]

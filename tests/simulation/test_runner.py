@@ -251,3 +251,53 @@ def test_guard_stops_when_mass_is_lost():
 )
 def test_sample_times(end, every, expected):
     assert sample_times(end, every) == expected
+
+
+def test_a_velocity_of_zero_keeps_everything_where_it_is():
+    result = run(small(attention={"value": 0}))
+    assert result.status == "done"
+    for columns in (result.pde, result.particles):
+        assert np.ptp(columns["energy"]) < 1e-14 * columns["energy"][0]
+
+
+def test_softmax_goes_on_where_the_energy_is_too_large_to_write(folder):
+    case = small(attention={"beta": 800.0}, pde=None, time={"end": 0.002, "sample_every": 0.001})
+    result = run(case, output=folder)
+    assert result.status == "done"
+    assert np.all(np.isinf(result.particles["energy"]))
+    assert json.loads((folder / "summary.json").read_text())["final"]["particles"]["energy"] is None
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(
+    "initial", [{"concentration": 1e9}, {"concentration": 1e3}], ids=["no mass", "wrong mass"]
+)
+def test_refuses_a_start_that_the_mesh_does_not_resolve(initial, folder):
+    cap = {"kind": "von-mises-fisher", "mean": [0.1, 0.2, 1.0]} | initial
+    data = {
+        "attention": {"beta": 1.0},
+        "initial": cap,
+        "pde": {"refinement": 1},
+        "time": {"end": 1.0},
+    }
+    with pytest.raises(CaseError, match=r"initial: .* pde\.refinement"):
+        run(Case.from_dict(data), output=folder)
+    assert not folder.exists()
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("table", ["pde", "particles"])
+@pytest.mark.parametrize(
+    "attention, time, reason",
+    [
+        ({"law": "unnormalised", "beta": 100.0}, {}, "too small"),
+        ({"law": "unnormalised", "beta": 250.0}, {"step": 0.1}, ""),
+    ],
+    ids=["would never end", "blows up"],
+)
+def test_a_hopeless_run_stops_itself(attention, time, reason, table):
+    other = {"pde": "particles", "particles": "pde"}[table]
+    result = run(small(attention=attention, time=time, **{other: None}))
+    if reason or table == "pde":
+        assert result.status == "stopped"
+    assert reason in (result.summary["reason"] or "")
