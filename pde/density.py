@@ -92,6 +92,7 @@ class DensitySolver:
         self.wall_time = {"attention": 0.0, "residual": 0.0, "limiter": 0.0}
         self._attention, self._fixed_step = attention, step
         self._scheme = BY_DEGREE[degree]
+        self._negative_means, self._velocity_is_current = 0, False
 
         density_space = fem.functionspace(domain, ("Discontinuous Lagrange", degree))
         velocity_space = fem.functionspace(domain, ("Lagrange", degree + 1, (3,)))
@@ -116,11 +117,11 @@ class DensitySolver:
         self._velocity_nodes = velocity_space.dofmap.list[: len(self.quadrature.points)]
         #: Numbers of this rank's cells in the mesh as it was made, whatever the number of ranks.
         self.cell_numbers = domain.topology.original_cell_index[: len(self.quadrature.points)]
-        self._courant_length = self._scheme.coefficient * _SAFETY * self._cell_sizes(domain)
+        self._courant_length = self._scheme.coefficient * _SAFETY * self._cell_sizes()
 
         self.values = self._project(initial)
 
-    def _cell_sizes(self, domain: mesh.Mesh) -> Array:
+    def _cell_sizes(self) -> Array:
         """Largest dt |v| of an Euler step that keeps each cell's mean non-negative."""
         corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
         element = self._velocity.function_space.element.basix_element
@@ -160,7 +161,10 @@ class DensitySolver:
     @property
     def weights(self) -> Array:
         """Weights of the density as a measure on ``points``, ``shape=(n,)``: they add up to 1."""
-        return (self.quadrature.weights * (self.values @ self._basis.T)).ravel()
+        return self._weights_of(self.values)
+
+    def _weights_of(self, values: Array) -> Array:
+        return (self.quadrature.weights * (values @ self._basis.T)).ravel()
 
     def mass(self) -> float:
         """Integral of the density. Collective."""
@@ -231,7 +235,7 @@ class DensitySolver:
     def _update_velocity(self, values: Array) -> Field:
         """Interpolate v[rho]."""
         began = perf_counter()
-        field = self._field((self.quadrature.weights * (values @ self._basis.T)).ravel())
+        field = self._field(self._weights_of(values))
         self._velocity.x.array[: field.velocity.size] = field.velocity.ravel()
         self._velocity.x.scatter_forward()
         self.wall_time["attention"] += perf_counter() - began

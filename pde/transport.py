@@ -74,6 +74,9 @@ class Transport:
         quadrature_degree: int,
     ) -> None:
         """Compile the form and invert the cell mass matrices once."""
+        unknowns = space.dofmap.list
+        if not np.array_equal(unknowns.ravel(), np.arange(unknowns.size)):
+            raise RuntimeError("the density's unknowns are not numbered cell by cell")
         basis = tabulate(space, quadrature.reference)
         self.integrals: Array = quadrature.weights @ basis
         self._inverses = np.linalg.inv(mass_matrices(basis, quadrature.weights))

@@ -16,41 +16,56 @@ _LARGEST_DIMENSION_OF_MOMENTS = 8
 _ROUND_OFF = 1e-14
 
 
-def describe(solver: MeasureSolver, attention: Attention) -> dict[str, float]:
-    """Energy, mean, covariance and harmonics of a solver's measure. Collective.
+def row(
+    solver: MeasureSolver, attention: Attention, low: float, high: float, entropy: float
+) -> dict[str, float]:
+    """A row of diagnostics. Collective.
 
     Args:
         solver: A measure distributed over ranks.
         attention: The model.
+        low: Smallest value of the density; nan if there is none.
+        high: Largest value of the density; nan if there is none.
+        entropy: Its entropy; nan if there is none.
 
     Returns:
-        ``energy`` (see ``interaction_energy``); ``mean_i``; ``cov_ij``, the second moments about
-        the mean, i <= j; on S^2 ``harmonic_k``, the norm of the degree-k coefficients in a basis
-        orthonormal for the uniform probability, over sqrt(2k + 1). All dimensionless.
+        ``t``, ``mass``, ``min``, ``max``, ``energy`` (see ``interaction_energy``), ``entropy``,
+        then the columns of ``moments``.
+    """
+    energy = interaction_energy(attention, solver.points, solver.weights, solver.space, solver.comm)
+    numbers = {"t": solver.time, "mass": solver.mass(), "min": low, "max": high}
+    return numbers | {"energy": energy, "entropy": entropy} | moments(solver)
+
+
+def moments(solver: MeasureSolver) -> dict[str, float]:
+    """Mean, covariance and harmonics of a solver's measure. Collective.
+
+    Returns:
+        ``mean_i``; ``cov_ij``, the second moments about the mean, i <= j; on S^2 ``harmonic_k``,
+        the norm of the degree-k coefficients in a basis orthonormal for the uniform probability,
+        over sqrt(2k + 1). All dimensionless.
     """
     points, weights, comm = solver.points, solver.weights, solver.comm
     dimension = solver.space.dimension
-    row = {"energy": interaction_energy(attention, points, weights, solver.space, comm)}
+    columns: dict[str, float] = {}
     if dimension <= _LARGEST_DIMENSION_OF_MOMENTS:
         mean = comm.allreduce(weights @ points)
         centred = points - mean
         covariance = comm.allreduce((weights[:, None] * centred).T @ centred)
-        row |= {f"mean_{i + 1}": _clean(mean[i]) for i in range(dimension)}
-        row |= {
-            f"cov_{i + 1}{j + 1}": _clean(covariance[i, j])
+        columns |= {f"mean_{i + 1}": mean[i] for i in range(dimension)}
+        columns |= {
+            f"cov_{i + 1}{j + 1}": covariance[i, j]
             for i in range(dimension)
             for j in range(i, dimension)
         }
     if solver.space == Sphere(3):
-        moments = harmonics.analyse(harmonics.angles(points), weights, HARMONICS, comm)
-        power = harmonics.degree_power(moments, moments, HARMONICS)
-        for k in range(1, HARMONICS + 1):
-            row[f"harmonic_{k}"] = _clean(np.sqrt(4 * np.pi * power[k] / (2 * k + 1)))
-    return row
-
-
-def _clean(value: float) -> float:
-    return 0.0 if abs(value) < _ROUND_OFF else float(value)
+        coefficients = harmonics.analyse(harmonics.angles(points), weights, HARMONICS, comm)
+        power = harmonics.degree_power(coefficients, coefficients, HARMONICS)
+        columns |= {
+            f"harmonic_{k}": np.sqrt(4 * np.pi * power[k] / (2 * k + 1))
+            for k in range(1, HARMONICS + 1)
+        }
+    return {name: 0.0 if abs(value) < _ROUND_OFF else value for name, value in columns.items()}
 
 
 class DensityDiagnostics(Observer):
@@ -64,11 +79,7 @@ class DensityDiagnostics(Observer):
         """Add a row."""
         solver = state.density
         assert solver is not None
-        low, high = solver.range()
-        row = {"t": solver.time, "mass": solver.mass(), "min": low, "max": high}
-        measured = describe(solver, state.attention)
-        row["energy"] = measured.pop("energy")
-        self._table.append(row | {"entropy": solver.entropy()} | measured)
+        self._table.append(row(solver, state.attention, *solver.range(), solver.entropy()))
 
 
 class TokenDiagnostics(Observer):
@@ -80,10 +91,6 @@ class TokenDiagnostics(Observer):
 
     def sample(self, state: State) -> None:
         """Add a row."""
-        solver = state.tokens
-        assert solver is not None
+        assert state.tokens is not None
         nan = float("nan")
-        row = {"t": solver.time, "mass": solver.mass(), "min": nan, "max": nan}
-        measured = describe(solver, state.attention)
-        row["energy"] = measured.pop("energy")
-        self._table.append(row | {"entropy": nan} | measured)
+        self._table.append(row(state.tokens, state.attention, nan, nan, nan))
