@@ -164,7 +164,7 @@ def run_on_two_ranks(script):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(prefixes)}
     command = ["mpirun", "-n", "2", sys.executable, "-m", "mpi4py", "-c", script]
     try:
-        subprocess.run(command, env=environment, timeout=10, check=True, capture_output=True)
+        subprocess.run(command, env=environment, timeout=60, check=True, capture_output=True)
     except subprocess.TimeoutExpired:
         pytest.fail("the ranks wait for each other for ever")
     except subprocess.CalledProcessError as error:

@@ -4,7 +4,6 @@ import csv
 import json
 import tomllib
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 from mpi4py import MPI
 
@@ -55,9 +54,8 @@ def small(**tables) -> Case:
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """The same folder on all ranks."""
-    return Path(MPI.COMM_WORLD.bcast(str(tmp_path))) / "run"
+def folder(shared_tmp_path):
+    return shared_tmp_path / "run"
 
 
 def read(path):
