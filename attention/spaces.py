@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +19,17 @@ class Sphere:
         dimension: The ambient dimension d, at least 2.
 
     Raises:
-        ValueError: If ``dimension`` is less than 2.
+        ValueError: If ``dimension`` is no integer, or less than 2.
     """
 
     dimension: int
 
     def __post_init__(self) -> None:
         """Check the dimension."""
-        if self.dimension < 2:
-            raise ValueError(f"Sphere: dimension is {self.dimension}; it must be at least 2")
+        if not isinstance(self.dimension, Integral) or self.dimension < 2:
+            raise ValueError(
+                f"Sphere: dimension is {self.dimension}; it must be an integer, at least 2"
+            )
 
     def tangent(self, points: Array, vectors: Array) -> Array:
         """Project vectors on the tangent spaces: P_x w = w - <w, x> x.
@@ -57,15 +60,17 @@ class Euclidean:
         dimension: d, at least 1.
 
     Raises:
-        ValueError: If ``dimension`` is less than 1.
+        ValueError: If ``dimension`` is no integer, or less than 1.
     """
 
     dimension: int
 
     def __post_init__(self) -> None:
         """Check the dimension."""
-        if self.dimension < 1:
-            raise ValueError(f"Euclidean: dimension is {self.dimension}; it must be at least 1")
+        if not isinstance(self.dimension, Integral) or self.dimension < 1:
+            raise ValueError(
+                f"Euclidean: dimension is {self.dimension}; it must be an integer, at least 1"
+            )
 
     def tangent(self, points: Array, vectors: Array) -> Array:
         """Every vector is tangent to R^d."""

@@ -64,7 +64,14 @@ class PoissonKernel(Table):
 
     kind: Literal["poisson-kernel"] = "poisson-kernel"
     a: Vector
-    """A point of the open unit ball, ``shape=(d,)`` (dimensionless)."""
+    """A point of the open unit ball, ``shape=(d,)`` (dimensionless); ``vector`` is the same key."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_either_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "vector" in data and "a" not in data:
+            return {"a" if key == "vector" else key: value for key, value in data.items()}
+        return data
 
     @field_validator("a", mode="after")
     @classmethod

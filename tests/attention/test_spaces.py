@@ -62,6 +62,8 @@ def test_dimensions_have_a_least(space, least):
     assert space(least).dimension == least
     with pytest.raises(ValueError, match=f"at least {least}"):
         space(least - 1)
+    with pytest.raises(ValueError, match="integer"):
+        space(least + 0.5)
 
 
 def test_spaces_compare_by_kind_and_dimension():

@@ -241,6 +241,7 @@ class TestInitial:
         initial = with_initial(kind="poisson-kernel", a=[0, 0, -0.3])
         assert isinstance(initial, PoissonKernel)
         assert initial.a == (0.0, 0.0, -0.3)
+        assert with_initial(kind="poisson-kernel", vector=[0, 0, -0.3]) == initial
 
     def test_harmonic_axis(self):
         initial = with_initial(kind="harmonic", degree=3, amplitude=-1)
