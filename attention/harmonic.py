@@ -58,7 +58,8 @@ def scaled_slopes(beta: float, lmax: int) -> Array:
 def degree_for(beta: float) -> int:
     """Smallest degree at which the expansion of e^{beta t} and of its slope are at round-off.
 
-    The tails sum_{l > L} (2l+1) max(1, l/|beta|) |i_l(beta)| e^{-|beta|} fall below 1e-16.
+    The first L with sum_{l >= L} (2l+1) max(1, l) |i_l(beta)| e^{-|beta|} below 1e-16. Degree L is
+    kept: what is left out of the slope, i_l(beta)/beta from l = L + 1, is of the order of i_L.
     """
     size = abs(beta)
     top = int(24 + 12 * np.sqrt(size) + min(size, 40.0))

@@ -32,12 +32,10 @@ class TokenReplicas:
         self, tokens: TokenSolver, attention: Attention, step: float | None = None
     ) -> None:
         """Deal out the tokens. Collective."""
-        comm = tokens.comm
         count = min(_REPLICAS, tokens.number)
-        first = comm.exscan(len(tokens.points)) or 0
-        replica = (first + np.arange(len(tokens.points))) % count
+        replica = (tokens.first + np.arange(len(tokens.points))) % count
         self.systems = [
-            TokenSolver(tokens.points[replica == k], attention, tokens.space, comm, step)
+            TokenSolver(tokens.points[replica == k], attention, tokens.space, tokens.comm, step)
             for k in range(count)
         ]
         self.calibration = 1.0

@@ -48,13 +48,14 @@ def wasserstein(density: DensitySolver, tokens: TokenSolver) -> Wasserstein:
     """
     comm = density.comm
     size = min(SUBSAMPLE, tokens.number)
-    ahead = comm.exscan(len(tokens.points)) or 0
-    first_tokens = comm.gather(tokens.points[: max(0, size - ahead)])
+    first_tokens = comm.gather(tokens.points[: max(0, size - tokens.first)])
     # Off the middle of their intervals: levels on cell boundaries would be decided by round-off.
-    spread = sample_density(density, (np.arange(size) + _OFFSET) / size)
-    independent = sample_density(density, np.random.default_rng(_SEED).random(size))
+    even = (np.arange(size) + _OFFSET) / size
+    random = np.random.default_rng(_SEED).random(size)
+    samples = sample_density(density, np.concatenate([even, random]))
     result = None
-    if first_tokens is not None and spread is not None and independent is not None:
+    if first_tokens is not None and samples is not None:
+        spread, independent = np.split(samples, 2)
         result = (
             geodesic_w1(np.concatenate(first_tokens), spread),
             geodesic_w1(independent, spread),

@@ -31,6 +31,7 @@ class TokenSolver:
 
     Attributes:
         number: Tokens on all ranks.
+        first: Global number of this rank's first token; its others follow.
         points: This rank's tokens, ``shape=(n_local, d)``.
         weights: 1/number for each, ``shape=(n_local,)``.
         time: Time reached, dimensionless.
@@ -60,7 +61,8 @@ class TokenSolver:
             raise ValueError(f"tokens: points must have shape (n, {space.dimension})")
         if not comm.allreduce(space.holds(self.points), op=MPI.LAND):
             raise ValueError("tokens: points must be unit vectors")
-        self.number = int(comm.allreduce(len(points)))
+        counts = comm.allgather(len(points))
+        self.number, self.first = sum(counts), sum(counts[: comm.rank])
         if self.number == 0:
             raise ValueError("tokens: there must be at least one")
         self.weights = np.full(len(points), 1 / self.number)

@@ -218,7 +218,7 @@ class _Part(NamedTuple):
 
 
 def _parts(state: State) -> dict[str, _Part]:
-    """Everything in a state that moves, by name. Collective."""
+    """Everything in a state that moves, by name."""
     parts = {}
     if state.density is not None:
         parts["density"] = _Part(state.density, "values", state.density.cell_numbers)
@@ -230,8 +230,7 @@ def _parts(state: State) -> dict[str, _Part]:
 
 
 def _tokens(solver: TokenSolver) -> _Part:
-    first = sum(solver.comm.allgather(len(solver.points))[: solver.comm.rank])
-    return _Part(solver, "points", first + np.arange(len(solver.points)))
+    return _Part(solver, "points", solver.first + np.arange(len(solver.points)))
 
 
 def _deal(

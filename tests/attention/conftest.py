@@ -21,6 +21,26 @@ def harmonic_at_any_degree(request, monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def product_rule():
+    """Gauss heights times equal longitudes: points, and weights that add up to 4 pi.
+
+    Exact for polynomials of degree below 2 ``heights``.
+    """
+
+    def make(heights):
+        turns = 2 * heights
+        height, w = np.polynomial.legendre.leggauss(heights)
+        turn = 2 * np.pi * np.arange(turns) / turns
+        radius = np.sqrt(1 - height**2)[:, None]
+        points = np.stack(
+            [radius * np.cos(turn), radius * np.sin(turn), height[:, None] + 0 * turn], axis=-1
+        )
+        return points.reshape(-1, 3), np.repeat(w, turns) * 2 * np.pi / turns
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def reference():
     """V int y e^{<Ax,y>} mu(dy), divided by Z for softmax, projected if ``spherical``; log Z."""
 

@@ -61,15 +61,9 @@ class TestBounds:
         energy = interaction_energy(Attention(beta=beta), point, np.ones(1), Sphere(3))
         assert energy == pytest.approx(np.exp(beta) / (2 * beta), rel=1e-14 * (1 + beta))
 
-    def test_the_uniform_measure_reaches_the_lower(self, beta):
-        # Gauss heights times equal longitudes integrate the kernel twice to round-off.
-        height, w = np.polynomial.legendre.leggauss(36)
-        turn = 2 * np.pi * np.arange(72) / 72
-        radius = np.sqrt(1 - height**2)[:, None]
-        points = np.stack(
-            [radius * np.cos(turn), radius * np.sin(turn), height[:, None] + 0 * turn], axis=-1
-        ).reshape(-1, 3)
-        weights = np.repeat(w, 72) / (2 * 72)
+    def test_the_uniform_measure_reaches_the_lower(self, product_rule, beta):
+        points, area = product_rule(36)
+        weights = area / (4 * np.pi)
         energy = interaction_energy(Attention(beta=beta), points, weights, Sphere(3))
         assert energy == pytest.approx(np.sinh(beta) / beta / (2 * beta), rel=1e-11)
 

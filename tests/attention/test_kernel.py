@@ -55,17 +55,11 @@ def test_the_degree_suffices(beta):
 @pytest.mark.parametrize("law", ["softmax", "unnormalised"])
 @pytest.mark.parametrize("degree", [1, 2, 5])
 @pytest.mark.parametrize("beta", [-3.0, 1e-3, 1.0, 9.0])
-def test_a_zonal_harmonic_keeps_its_shape(on_sphere, law, degree, beta):
+def test_a_zonal_harmonic_keeps_its_shape(on_sphere, product_rule, law, degree, beta):
     # For rho = (1 + eps P_k)/(4 pi): Z = w_0 + eps w_k P_k, and v = grad Z / beta, over Z for
     # softmax; by Funk-Hecke, exactly.
     axis, eps = np.array([2.0, -1.0, 2.0]) / 3, 0.3
-    height, w = np.polynomial.legendre.leggauss(40)
-    turn = 2 * np.pi * np.arange(80) / 80
-    radius = np.sqrt(1 - height**2)[:, None]
-    points = np.stack(
-        [radius * np.cos(turn), radius * np.sin(turn), height[:, None] + 0 * turn], axis=-1
-    ).reshape(-1, 3)
-    area = np.repeat(w, 80) * 2 * np.pi / 80
+    points, area = product_rule(40)
     weights = area * ZonalHarmonic(degree, eps, tuple(axis)).density(points)
     x = on_sphere(1, 100)
     field = Attention(law, beta).prepare(x, points, Sphere(3))(weights)

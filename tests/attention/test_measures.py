@@ -181,14 +181,9 @@ class TestMixture:
         wanted = sum(share * part.density(x) for part, share in self.components())
         assert np.abs(MIXED.density(x) - wanted).max() < 1e-15
 
-    def test_mass_one(self):
-        height, w = np.polynomial.legendre.leggauss(60)
-        turn = 2 * np.pi * np.arange(120) / 120
-        radius = np.sqrt(1 - height**2)[:, None]
-        points = np.stack(
-            [radius * np.cos(turn), radius * np.sin(turn), height[:, None] + 0 * turn], axis=-1
-        ).reshape(-1, 3)
-        mass = MIXED.density(points) @ np.repeat(w, 120) * 2 * np.pi / 120
+    def test_mass_one(self, product_rule):
+        points, area = product_rule(60)
+        mass = MIXED.density(points) @ area
         assert mass == pytest.approx(1, rel=1e-12)
 
     @pytest.mark.parametrize(
