@@ -2,8 +2,12 @@
 
 from meanformer.attention.attention import Attention
 from meanformer.attention.energy import interaction_energy
-from meanformer.attention.evaluator import AttentionDomainError, Evaluator, Field
+from meanformer.attention.evaluator import Evaluator, Field
+from meanformer.attention.heads import Head
+from meanformer.attention.plan import Plan
+from meanformer.attention.schedule import Model, Rescaled, Schedule, random_values
 from meanformer.attention.spaces import Euclidean, Space, Sphere
+from meanformer.attention.sums import AttentionDomainError
 
 __all__ = [
     "Attention",
@@ -11,7 +15,13 @@ __all__ = [
     "Euclidean",
     "Evaluator",
     "Field",
+    "Head",
+    "Model",
+    "Plan",
+    "Rescaled",
+    "Schedule",
     "Space",
     "Sphere",
     "interaction_energy",
+    "random_values",
 ]

@@ -1,8 +1,10 @@
-"""The model of self-attention: laws, matrices, and the velocity they give to a measure."""
+"""The model of self-attention: laws, heads, and the velocity they give to a measure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Literal, get_args
 
@@ -10,12 +12,19 @@ from mpi4py import MPI
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import expm
 
 from meanformer.attention.evaluator import Evaluator, Field
-from meanformer.attention.matrices import matrix_of, spectral_norm, times
+from meanformer.attention.heads import Head
+from meanformer.attention.matrices import spectral_norm, sum_of, times
+from meanformer.attention.pairs import Precision
+from meanformer.attention.plan import Choice, Plan
 from meanformer.attention.spaces import Array, Space
 
-Law = Literal["softmax", "unnormalised"]
+Law = Literal["softmax", "unnormalised", "linear", "l2", "sigmoid", "sinkhorn", "hardmax"]
+
+#: Laws whose velocity is V times an average of the points: sum_j P_ij V y_j with sum_j P_ij = 1.
+NORMALISED = frozenset({"softmax", "l2", "sinkhorn", "hardmax"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,17 +32,31 @@ class Attention:
     r"""Self-attention with logits beta <Q x, K y> and values V y (arXiv 2305.05465, 2312.10794).
 
     The velocity that a measure mu gives to a token at x is, before projection on the tangent
-    space, with A = beta K^T Q and Z(x) = int e^{<Ax,y>} mu(dy),
+    space, with A = beta K^T Q, so that <Ax, y> = beta <Qx, Ky>, and Z(x) = int e^{<Ax,y>} mu(dy),
 
     * softmax: V int y e^{<Ax,y>} mu(dy) / Z(x),
-    * unnormalised: V int y e^{<Ax,y>} mu(dy).
+    * unnormalised: V int y e^{<Ax,y>} mu(dy),
+    * linear: V (int y y^T mu(dy)) A x (arXiv 2501.18322),
+    * l2: V int y k mu(dy) / int k mu(dy) with k = e^{-beta |Qx-Ky|^2} (arXiv 2501.18322),
+    * sigmoid: V int s(<Ax,y> + c) y mu(dy), s the logistic function,
+    * sinkhorn: V int y e^{f(x)+g(y)+<Ax,y>} mu(dy) with f and g such that both marginals of the
+      kernel are 1 against mu (arXiv 2110.11773),
+    * hardmax: the average of V y over the maximisers of <Ax,y> (arXiv 2407.01602).
+
+    The velocities of several heads add.
 
     Args:
-        law: "softmax" or "unnormalised".
+        law: One of the above.
         beta: Inverse temperature, finite, dimensionless.
-        query: Q: None (identity), a number (a multiple of it) or a matrix, ``shape=(d, d)``.
+        query: Q: None (identity), a number (a multiple of it) or a matrix, ``shape=(r, d)``.
         key: K, likewise.
-        value: V, likewise.
+        value: V: None, a number or a matrix, ``shape=(d, d)``.
+        heads: Several heads, in place of ``query``, ``key`` and ``value``.
+        offset: c of the sigmoid law, finite, dimensionless.
+        tie_tolerance: Points y with <Ax,y> within this times |Ax| max|y| of the maximum are
+            maximisers, for the hardmax law. Not negative, dimensionless.
+        relative: Values are V (y - x) in place of V y: mean shift, and what rescaled variables
+            follow.
 
     Raises:
         ValueError: If an argument is not finite, or of a wrong kind or shape.
@@ -44,22 +67,48 @@ class Attention:
     query: npt.ArrayLike | None = None
     key: npt.ArrayLike | None = None
     value: npt.ArrayLike | None = None
+    heads: Sequence[Head] = ()
+    offset: float = 0.0
+    tie_tolerance: float = 1e-12
+    relative: bool = False
 
     def __post_init__(self) -> None:
         """Check the arguments."""
         if self.law not in get_args(Law):
             raise ValueError(f"law is {self.law!r}; allowed: {', '.join(get_args(Law))}")
-        if not (isinstance(self.beta, Real) and np.isfinite(self.beta)):
-            raise ValueError(f"beta is {self.beta}; it must be finite")
-        for name in ("query", "key", "value"):
-            try:
-                matrix = matrix_of(getattr(self, name))
-            except (TypeError, ValueError):
-                raise ValueError(f"{name} must be None, a number or a matrix (d, d)") from None
-            if matrix.ndim not in (0, 2) or len(set(matrix.shape)) > 1:
-                raise ValueError(f"{name} has shape {matrix.shape}; it must be a number or (d, d)")
-            if not np.all(np.isfinite(matrix)):
-                raise ValueError(f"{name} must be finite")
+        for name in ("beta", "offset", "tie_tolerance"):
+            number = getattr(self, name)
+            if not (isinstance(number, Real) and math.isfinite(number)):
+                raise ValueError(f"{name} is {number}; it must be finite")
+        if self.tie_tolerance < 0:
+            raise ValueError(f"tie_tolerance is {self.tie_tolerance}; it must not be negative")
+        if not all(isinstance(head, Head) for head in self.heads):
+            raise ValueError("heads must be a sequence of Head")
+        if self.heads and any(m is not None for m in (self.query, self.key, self.value)):
+            raise ValueError("heads stand in place of query, key and value: give one or the other")
+        Head(self.query, self.key, self.value)
+
+    @property
+    def all_heads(self) -> tuple[Head, ...]:
+        """The heads; without ``heads``, the one of ``query``, ``key`` and ``value``."""
+        return tuple(self.heads) or (Head(self.query, self.key, self.value),)
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the velocity is V times an average of the points."""
+        return self.law in NORMALISED
+
+    def during(self, time: float) -> Attention:
+        """The model from a time on: always this one. See ``Schedule`` for others."""
+        return self
+
+    def at(self, time: float) -> Attention:
+        """The model at a time: always this one."""
+        return self
+
+    def next_change(self, time: float) -> float:
+        """The next time at which the model changes: never."""
+        return np.inf
 
     def velocity(
         self,
@@ -69,6 +118,9 @@ class Attention:
         space: Space,
         tolerance: float = 1e-10,
         comm: MPI.Comm | None = None,
+        *,
+        backend: Choice | Literal["auto"] = "auto",
+        precision: Precision = "double",
     ) -> Array:
         """The velocity v[mu](x) of the measure mu = sum_j w_j delta_{y_j}.
 
@@ -80,43 +132,44 @@ class Attention:
             weights: This rank's share of the w, ``shape=(n,)``. Slightly negative ones are
                 allowed as long as Z > 0.
             space: ``Sphere(d)`` or ``Euclidean(d)``.
-            tolerance: Relative error allowed in Z and v, against summation in double precision.
+            tolerance: Error allowed in Z and v, relative to the sums of the absolute values of
+                their terms in double precision.
             comm: The ranks over which the measure is distributed, or None.
+            backend: "harmonic", "laplace" or "direct" in place of the fastest: see ``plan``.
+            precision: "single" for direct sums in single precision; the tolerance does not hold.
 
         Returns:
             Velocities tangent to the space, ``shape=(m, d)``, dimensionless.
 
         Raises:
             ValueError: On every rank, if on any rank shapes do not fit, a value is not finite, or
-                a point is not in the space.
-            AttentionDomainError: On every rank, if Z <= 0 at a target of the softmax law, or
-                if e^{<Ax,y>} overflows in the unnormalised law.
+                a point is not in the space; or if the backend cannot serve.
+            AttentionDomainError: On every rank, if there is no mass, if Z <= 0 at a target of a
+                normalised law, if e^{<Ax,y>} overflows in the unnormalised law, or if Sinkhorn's
+                iteration does not converge.
         """
-        return self.prepare(targets, points, space, tolerance, comm)(weights).velocity
+        field = self.evaluate(
+            targets, points, weights, space, tolerance, comm, backend=backend, precision=precision
+        )
+        return field.velocity
 
-    @property
-    def logit_matrix(self) -> Array:
-        """A = beta K^T Q, ``shape=(d, d)``, or a number (a multiple of the identity)."""
-        return self.beta * times(matrix_of(self.key).T, matrix_of(self.query))
-
-    def rate_bound(self, field: Field) -> float:
-        """A bound of the velocity's derivative on the unit sphere, for choosing time steps.
-
-        With softmax v = V E[y] has the derivative V Cov[y] A, and projection adds 2 |v|, so that
-        |Dv| <= |V| (|A| + 2). The unnormalised law multiplies that by Z.
-
-        Args:
-            field: Values at this rank's targets.
-
-        Returns:
-            The bound over this rank's targets, per unit of time.
-        """
-        rate = spectral_norm(matrix_of(self.value)) * (spectral_norm(self.logit_matrix) + 2)
-        if self.law == "softmax":
-            return rate
-        if not len(field.partition):
-            return 0.0
-        return rate * float((np.abs(field.partition) * np.exp(field.log_scale)).max())
+    def evaluate(
+        self,
+        targets: Array,
+        points: Array,
+        weights: Array,
+        space: Space,
+        tolerance: float = 1e-10,
+        comm: MPI.Comm | None = None,
+        *,
+        backend: Choice | Literal["auto"] = "auto",
+        precision: Precision = "double",
+    ) -> Field:
+        """The velocity with Z and log Z of every head. Arguments and errors as for ``velocity``."""
+        evaluator = self.prepare(
+            targets, points, space, tolerance, comm, backend=backend, precision=precision
+        )
+        return evaluator(weights)
 
     def prepare(
         self,
@@ -125,12 +178,107 @@ class Attention:
         space: Space,
         tolerance: float = 1e-10,
         comm: MPI.Comm | None = None,
+        *,
+        backend: Choice | Literal["auto"] = "auto",
+        precision: Precision = "double",
     ) -> Evaluator:
-        """Choose a backend and prepare it for fixed targets and points.
+        """Choose backends and prepare them for fixed targets and points.
 
         Collective over ``comm``. Arguments and errors as for ``velocity``.
 
         Returns:
             A callable that maps weights, ``shape=(n,)``, to a ``Field``.
         """
-        return Evaluator(self, targets, points, space, tolerance, comm)
+        return Evaluator(self, targets, points, space, tolerance, comm, backend, precision)
+
+    def plan(
+        self,
+        targets: Array,
+        points: Array,
+        space: Space,
+        tolerance: float = 1e-10,
+        comm: MPI.Comm | None = None,
+        *,
+        backend: Choice | Literal["auto"] = "auto",
+    ) -> tuple[Plan, ...]:
+        """Which backend would evaluate each head, and why; prints well.
+
+        Collective over ``comm``. Arguments and errors as for ``velocity``.
+        """
+        return self.prepare(targets, points, space, tolerance, comm, backend=backend).plans
+
+    def rescaled(self, time: float) -> Attention:
+        r"""The model in the variables z = e^{-tV} x of R^d (arXiv 2305.05465, section 1).
+
+        With P = softmax_j <Q e^{tV} z_i, K e^{tV} z_j> they follow
+        z_i' = sum_j P_ij V (z_j - z_i). With several heads V is their sum, and head h has the
+        values e^{-tV} V_h e^{tV}.
+
+        Args:
+            time: t, dimensionless.
+
+        Raises:
+            ValueError: If the law is not normalised, or e^{tV} overflows.
+        """
+        if not self.normalised:
+            raise ValueError(
+                f"law is {self.law!r}; rescaled variables need one of {', '.join(NORMALISED)}"
+            )
+        heads = self.all_heads
+        total = sum_of([head.matrices[2] for head in heads])
+        forward, backward = _exponential(time * total), _exponential(-time * total)
+        moved = []
+        for head in heads:
+            query, key, value = head.matrices
+            if len(heads) > 1:
+                value = times(times(backward, value), forward)
+            moved.append(Head(times(query, forward), times(key, forward), value))
+        return replace(self, query=None, key=None, value=None, heads=tuple(moved), relative=True)
+
+    def rate_bound(self, field: Field) -> float:
+        """A bound of the velocity's derivative on the unit sphere, for choosing time steps.
+
+        An average v = V E[y] whose weights are e^{<Ax,y>} has the derivative V Cov[y] A, and
+        projection adds 2 |v|, so that |Dv| <= |V| (|A| + 2). The unnormalised law multiplies that
+        by Z, the l2 law doubles A, and hardmax has no A. The sigmoid's slope is at most 1/4, and
+        the linear law's velocity is at most |V| |A|, each times the mass.
+
+        Args:
+            field: Values at this rank's targets.
+
+        Returns:
+            The bound over this rank's targets, per unit of time.
+        """
+        bounds = []
+        for number, head in enumerate(self.all_heads):
+            value = spectral_norm(head.matrices[2])
+            logits = abs(self.beta) * spectral_norm(head.product)
+            match self.law:
+                case "softmax" | "sinkhorn":
+                    rate = logits + 2
+                case "l2":
+                    rate = 2 * logits + 2
+                case "hardmax":
+                    rate = 2.0
+                case "sigmoid":
+                    rate = (logits / 4 + 2) * field.mass
+                case "linear":
+                    rate = 3 * logits * field.mass
+                case "unnormalised":
+                    partition = np.abs(field.partition[number]) * np.exp(field.log_scale[number])
+                    rate = (logits + 2) * float(partition.max(initial=0.0))
+            bounds.append(value * rate)
+        return float(sum(bounds))
+
+
+def _exponential(matrix: Array) -> Array:
+    """e^M of a matrix or of a multiple of the identity.
+
+    Raises:
+        ValueError: If it overflows.
+    """
+    with np.errstate(over="ignore"):
+        exponential = np.asarray(expm(matrix) if matrix.ndim else np.exp(matrix))
+    if not np.all(np.isfinite(exponential)):
+        raise ValueError("value: e^{tV} exceeds double precision at this time")
+    return exponential

@@ -1,124 +1,188 @@
-r"""The direct backend: attention by summation over all pairs, in one compiled pass.
+"""The direct backend: sums over all pairs in few dimensions, exact to round-off.
 
-For any logits <A x, y> in any dimension. Each target keeps a running maximum of its logits and
-sums scaled by it (online softmax), so that Z keeps its relative accuracy at any exponent. Points
-distributed over ranks are passed around block by block.
+At large exponents, leaves of points whose terms all lie below the round-off of a target's sum are
+left out: on S^2 at beta = 1000 that is 95 % of the pairs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from mpi4py import MPI
 
-import numba
 import numpy as np
+import numpy.typing as npt
 
+from meanformer.attention.kernels import Exponential, Hardmax, Sigmoid
+from meanformer.attention.leaves import Integers, Kept, Leaves, leaf_order
+from meanformer.attention.pairs import (
+    LOG2_E,
+    NOTHING,
+    PairKernel,
+    PairSums,
+    Precision,
+    largest,
+    lengths,
+)
 from meanformer.attention.spaces import Array
 from meanformer.attention.threads import threads
+from meanformer.attention.tiles import (
+    COLUMNS,
+    COORDINATES,
+    LANES,
+    LEAF,
+    STRIP,
+    add_exponentials,
+    add_indicators,
+    add_logistics,
+    raise_to_maxima,
+)
 
-_TILE = 256
-# Waking threads takes longer than summing fewer pairs.
-_PAIRS_WORTH_THREADS = 200_000
-_LOG2_E = 1.4426950408889634
-# ln 2 in two parts: the first has trailing zeros, so that k * _LN2_HIGH is exact for |k| < 2^11.
-_LN2_HIGH = 0.693145751953125
-_LN2_LOW = 1.4286068203094172321e-6
-
-
-@numba.njit(inline="always")
-def _exp_unscaled(r: float) -> float:
-    """e^r for |r| <= ln(2)/2 by its Taylor polynomial of degree 13 (error below 1e-16)."""
-    p = 1.0 / 6227020800.0
-    p = p * r + 1.0 / 479001600.0
-    p = p * r + 1.0 / 39916800.0
-    p = p * r + 1.0 / 3628800.0
-    p = p * r + 1.0 / 362880.0
-    p = p * r + 1.0 / 40320.0
-    p = p * r + 1.0 / 5040.0
-    p = p * r + 1.0 / 720.0
-    p = p * r + 1.0 / 120.0
-    p = p * r + 1.0 / 24.0
-    p = p * r + 1.0 / 6.0
-    p = p * r + 0.5
-    p = p * r + 1.0
-    return p * r + 1.0
+# Bits by which a term may exceed its reference: sums of many still fit.
+_HEADROOM = {"double": 500.0, "single": 50.0}
+# What is left out is, all together, e^-40 of the largest term.
+_NEGLIGIBLE = 40.0
+# Fewer pairs are summed in less time than it takes to sort points.
+_PAIRS_WORTH_SORTING = 4_000_000
 
 
-@numba.njit(parallel=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
-def _accumulate(keys, points, weights, maximum, total, moment):  # type: ignore[no-untyped-def]
-    """Add the points' e^{<key, y>} w and y e^{<key, y>} w to each target's scaled sums."""
-    n, d = points.shape
-    for i in numba.prange(keys.shape[0]):
-        logits = np.empty(_TILE)
-        exponent = np.empty(_TILE, np.int64)
-        power = exponent.view(np.float64)
-        top, sum_, first = maximum[i], total[i], np.zeros(d)
-        first[:] = moment[i]
-        for start in range(0, n, _TILE):
-            size = min(_TILE, n - start)
-            for j in range(size):
-                logits[j] = 0.0
-            for k in range(d):
-                for j in range(size):
-                    logits[j] += keys[i, k] * points[start + j, k]
-            tile_top = logits[0]
-            for j in range(1, size):
-                tile_top = max(tile_top, logits[j])
-            if tile_top > top:
-                scale = np.exp(top - tile_top)
-                sum_ *= scale
-                for k in range(d):
-                    first[k] *= scale
-                top = tile_top
-            for j in range(size):
-                t = max(logits[j] - top, -700.0)
-                k_ = np.floor(t * _LOG2_E + 0.5)
-                exponent[j] = (np.int64(k_) + 1023) << 52
-                logits[j] = _exp_unscaled((t - k_ * _LN2_HIGH) - k_ * _LN2_LOW)
-            for j in range(size):
-                logits[j] *= power[j] * weights[start + j]
-            for j in range(size):
-                sum_ += logits[j]
-            for k in range(d):
-                partial = 0.0
-                for j in range(size):
-                    partial += logits[j] * points[start + j, k]
-                first[k] += partial
-        maximum[i], total[i] = top, sum_
-        moment[i] = first
+class _Block(NamedTuple):
+    """One rank's points, filled up to whole passes of the compiled loops.
+
+    Attributes:
+        keys: y, ``shape=(r, n)``.
+        bias: ``shape=(n,)``.
+        values: w, or w and w y, ``shape=(c, n)``.
+        leaves: Of these points.
+    """
+
+    keys: npt.NDArray
+    bias: npt.NDArray
+    values: npt.NDArray
+    leaves: Leaves
 
 
-def direct_sums(
-    keys: Array, points: Array, weights: Array, comm: MPI.Comm | None
-) -> tuple[Array, Array, Array]:
-    """Sums over all points of e^{<key, y>}, scaled by each target's largest term.
-
-    Collective over ``comm``.
+class DirectSums(PairSums[_Block]):
+    """Sums of a kernel over all pairs where keys and values are the points. See ``PairSums``.
 
     Args:
-        keys: A x for this rank's targets x, ``shape=(m, d)``.
+        queries: xi = A x for this rank's targets x, ``shape=(m, d)``.
         points: This rank's points y, ``shape=(n, d)``.
-        weights: This rank's weights, ``shape=(n,)``.
         comm: The ranks over which the points are distributed, or None.
+        kernel: See ``PairSums``.
+        precision: See ``PairSums``.
 
-    Returns:
-        The maximal logit c, ``shape=(m,)``; sum_j w_j e^{<key, y_j> - c}, ``shape=(m,)``; and
-        sum_j w_j y_j e^{<key, y_j> - c}, ``shape=(m, d)``.
+    Attributes:
+        met: How many points each target has met so far, those left out not counted,
+            ``shape=(m,)``; targets in an order of their own.
     """
-    count, dimension = keys.shape
-    maximum, total = np.full(count, -np.inf), np.zeros(count)
-    moment = np.zeros((count, dimension))
-    # What weighs nothing must not set the maximum.
-    block = np.column_stack([points, weights])[weights != 0]
-    for rank in range(1 if comm is None else comm.size):
-        incoming = block if comm is None else comm.bcast(block, root=rank)
-        if len(incoming) and count:
-            worthwhile = count * len(incoming) > _PAIRS_WORTH_THREADS
-            numba.set_num_threads(
-                min(threads(), numba.config.NUMBA_NUM_THREADS) if worthwhile else 1
-            )
-            # Column-major points: the loops over a tile run along one coordinate.
-            passed = np.asfortranarray(incoming[:, :-1])
-            _accumulate(
-                np.ascontiguousarray(keys), passed, incoming[:, -1].copy(), maximum, total, moment
-            )
-    return maximum, total, moment
+
+    def __init__(
+        self,
+        queries: Array,
+        points: Array,
+        comm: MPI.Comm | None,
+        kernel: PairKernel = Exponential(),
+        precision: Precision = "double",
+    ) -> None:
+        """Sort targets and points into leaves, where that can pay."""
+        self.met = np.zeros(len(queries), int)
+        total = len(points) if comm is None else comm.allreduce(len(points))
+        negligible = _NEGLIGIBLE + np.log(max(total, 1))
+        self._margin = LOG2_E * negligible
+        # No logits differ by more than this.
+        spread = 2 * largest(lengths(queries), comm) * largest(lengths(points), comm)
+        pays = len(queries) * total > _PAIRS_WORTH_SORTING and spread > negligible
+        group = int(np.clip(len(queries) // (4 * threads()) // STRIP, 1, 8)) * STRIP
+        self._order: Integers = np.arange(len(points))
+        self._target_order: Integers = np.arange(len(queries))
+        if pays and not isinstance(kernel, Sigmoid):
+            self._order, self._target_order = leaf_order(points, LEAF), leaf_order(queries, STRIP)
+        points = points[self._order]
+        super().__init__(
+            queries[self._target_order], points, points, comm, kernel, precision, group
+        )
+        self._queries = _padded(self._queries, 1, COORDINATES)
+
+    def _evaluate(
+        self, weights: Array, log_factors: Array | None, values: slice
+    ) -> tuple[Array, Array]:
+        """See ``PairSums``; in the order of the arguments."""
+        factors = None if log_factors is None else log_factors[self._order]
+        sorted_ = super()._evaluate(weights[self._order], factors, values)
+        log_scale, sums = np.empty_like(sorted_[0]), np.empty_like(sorted_[1])
+        log_scale[self._target_order], sums[self._target_order] = sorted_
+        return log_scale, sums
+
+    def _block(
+        self, keys: npt.NDArray, values: npt.NDArray, factors: npt.NDArray, bias: npt.NDArray
+    ) -> _Block:
+        columns = np.vstack([factors, factors * values])
+        # What is done in registers takes four columns, even for the partition alone.
+        whole = COLUMNS if len(values) or len(keys) <= COORDINATES else 1
+        return _Block(
+            _padded(keys, COORDINATES, LANES),
+            _padded(bias[None], 1, LANES, NOTHING)[0],
+            _padded(columns, whole, LANES),
+            Leaves.of(keys, bias),
+        )
+
+    def _raise_to_maxima(self, group: slice, block: _Block, references: Array, sums: Array) -> None:
+        queries = self._queries[group]
+        near = block.leaves.nearest(queries)
+        raise_to_maxima(queries, block.keys, block.bias, near, references)
+        kept, _ = block.leaves.reach(queries, references)
+        raise_to_maxima(queries, block.keys, block.bias, kept & ~near, references)
+
+    def _add(self, group: slice, block: _Block, references: Array, sums: Array) -> None:
+        match self._kernel:
+            case Exponential():
+                kept = self._raise_references(group, block, references, sums)
+                self._add_leaves(add_exponentials, kept, group, block, references, sums)
+            case Sigmoid():
+                kept = np.ones((-(-len(sums) // STRIP), len(block.leaves.tops)), bool)
+                self._add_leaves(add_logistics, kept, group, block, references, sums)
+            case Hardmax():
+                kept, _ = block.leaves.reach(self._queries[group], references)
+                self._add_leaves(add_indicators, kept, group, block, references, sums)
+
+    def _raise_references(
+        self, group: slice, block: _Block, references: Array, sums: Array
+    ) -> Kept:
+        """Raise references to about the largest exponents; the leaves that then matter."""
+        queries, leaves = self._queries[group], block.leaves
+        maxima = references.copy()
+        near = leaves.nearest(queries)
+        raise_to_maxima(queries, block.keys, block.bias, near, maxima)
+        kept, excess = leaves.reach(queries, maxima - self._margin)
+        if excess > _HEADROOM[self._precision] + self._margin:
+            raise_to_maxima(queries, block.keys, block.bias, kept & ~near, maxima)
+            kept, _ = leaves.reach(queries, maxima - self._margin)
+        np.rint(maxima, out=maxima)
+        sums *= np.exp2(references - maxima)[:, None]
+        references[:] = maxima
+        return kept
+
+    def _add_leaves(
+        self,
+        add: Callable[..., None],
+        kept: Kept,
+        group: slice,
+        block: _Block,
+        references: Array,
+        sums: Array,
+    ) -> None:
+        """Add the terms of the leaves that are kept."""
+        queries = self._queries[group]
+        c = references.astype(self._type)
+        added = np.zeros((len(queries), len(block.values)))
+        add(queries, c, block.keys, block.bias, block.values, kept, added)
+        sums += added[:, : sums.shape[1]]
+        self.met[group] += np.repeat(LEAF * kept.sum(axis=1), STRIP)[: len(queries)]
+
+
+def _padded(array: npt.NDArray, rows: int, columns: int, filling: float = 0.0) -> npt.NDArray:
+    """An array filled up to multiples of rows and columns."""
+    fill = [(0, -size % unit) for size, unit in zip(array.shape, (rows, columns), strict=True)]
+    return np.pad(array, fill, constant_values=filling)

@@ -9,40 +9,103 @@ from mpi4py import MPI
 import numpy as np
 
 from meanformer.attention.attention import Attention
-from meanformer.attention.evaluator import AttentionDomainError
+from meanformer.attention.heads import Head
 from meanformer.attention.matrices import times
 from meanformer.attention.spaces import Array, Space
+from meanformer.attention.sums import AttentionDomainError
 
-# Points whose Z is so small against the largest hardly count in the sum.
-_TOLERANCE = 1e-6
+#: Laws that have an interaction energy.
+ENERGETIC = frozenset({"softmax", "unnormalised", "linear", "l2", "sinkhorn"})
+
+_TOLERANCE = 1e-10
 
 
 def interaction_energy(
     attention: Attention, points: Array, weights: Array, space: Space, comm: MPI.Comm | None = None
 ) -> float:
-    r"""E = 1/(2 beta) iint e^{<Ax,y>} mu(dx) mu(dy) (arXiv 2312.10794, section 3).
+    r"""The energy of which the law follows the gradient; of several heads, the sum.
 
-    At beta = 0, where E is infinite, the limit of E - 1/(2 beta) is returned: half of <K^T Q m, m>,
-    m the mean. Where e^{<Ax,y>} exceeds double precision, so does E. Collective over ``comm``.
+    With A = beta K^T Q symmetric, V = I and noise-free dynamics,
+
+    * softmax and unnormalised: E = 1/(2 beta) iint e^{<Ax,y>} mu(dx) mu(dy) never decreases
+      (arXiv 2312.10794, section 3),
+    * l2: the same with e^{-beta |Qx-Ky|^2},
+    * linear: E = 1/(4 beta) iint <Ax,y>^2 mu(dx) mu(dy),
+    * sinkhorn: E = -1/(2 beta) int (f+g) mu(dx), where f = g (arXiv 2110.11773).
+
+    At beta = 0, where the first are infinite, the limit of E less its constant is returned: half of
+    <K^T Q m, m> with m the mean (softmax, unnormalised and sinkhorn), and minus half of
+    int |Qx-Ky|^2 (l2). Where e^{<Ax,y>} exceeds double precision, so does E. Collective over
+    ``comm``.
 
     Args:
-        attention: The model; its law and value matrix play no role.
+        attention: The model; its values V play no role.
         points: This rank's points, ``shape=(n, d)``.
         weights: This rank's weights, ``shape=(n,)``.
         space: Where the points live.
-        comm: The ranks over which the measure is distributed, or None.
+        comm: The ranks over which the points are distributed, or None.
 
     Returns:
         The energy, dimensionless; plus or minus infinity beyond double precision.
+
+    Raises:
+        ValueError: If the law has no energy (sigmoid, hardmax).
     """
-    if attention.beta == 0:
-        mean = weights @ points
-        mean = mean if comm is None else comm.allreduce(mean)
-        return float(mean @ times(replace(attention, beta=1.0).logit_matrix, mean)) / 2
-    kernel = replace(attention, law="unnormalised", value=None)
-    try:
-        field = kernel.prepare(points, points, space, _TOLERANCE, comm)(weights)
-    except AttentionDomainError:
-        return float(np.copysign(np.inf, attention.beta))
-    share = float(weights @ (field.partition * np.exp(field.log_scale)))
-    return (share if comm is None else comm.allreduce(share)) / (2 * attention.beta)
+    if attention.law not in ENERGETIC:
+        raise ValueError(
+            f"law is {attention.law!r}; an interaction energy have {', '.join(sorted(ENERGETIC))}"
+        )
+    measure = _Measure(points, weights, space, comm)
+    return sum(measure.energy(attention, head) for head in attention.all_heads)
+
+
+class _Measure:
+    """A weighted measure, whose energy heads ask for one by one."""
+
+    def __init__(self, points: Array, weights: Array, space: Space, comm: MPI.Comm | None) -> None:
+        self._points, self._weights = points, weights
+        self._space, self._comm = space, comm
+
+    def energy(self, attention: Attention, head: Head) -> float:
+        """The energy of one head."""
+        law, beta = attention.law, attention.beta
+        if law == "linear":
+            moments = self._integral(self._points[:, :, None] * self._points[:, None, :])
+            left, right = (times(matrix, moments) for matrix in (head.product, head.product.T))
+            return beta * float(np.trace(left @ right)) / 4
+        if beta == 0:
+            return self._limit(law, head)
+        # V and what is relative to the target play no role.
+        alone = replace(
+            attention, query=None, key=None, value=None, relative=False,
+            heads=(Head(head.query, head.key),),
+            law="unnormalised" if law == "softmax" else law,
+        )  # fmt: skip
+        try:
+            evaluator = alone.prepare(
+                self._points, self._points, self._space, _TOLERANCE, self._comm
+            )
+            field = evaluator(self._weights)
+        except AttentionDomainError:
+            if law == "sinkhorn":
+                raise
+            return float(np.copysign(np.inf, beta))
+        if law == "sinkhorn":  # log Z = -f
+            (potential,) = evaluator.potentials
+            return float(self._integral(field.log_partition[0] - potential)) / (2 * beta)
+        partition = field.partition[0] * np.exp(field.log_scale[0])
+        return float(self._integral(partition)) / (2 * beta)
+
+    def _limit(self, law: str, head: Head) -> float:
+        mean = self._integral(self._points)
+        if law != "l2":
+            return float(mean @ times(head.product, mean)) / 2
+        query, key, _ = head.matrices
+        squares = [times(self._points, m.T) ** 2 for m in (query, key)]
+        mass = float(self._integral(np.ones(len(self._points))))
+        both = sum(float(self._integral(square.sum(axis=1))) for square in squares)
+        return float(mean @ times(head.product, mean)) - mass * both / 2
+
+    def _integral(self, values: Array) -> Array:
+        share = np.asarray(np.tensordot(self._weights, values, axes=1), dtype=float)
+        return share if self._comm is None else self._comm.allreduce(share)

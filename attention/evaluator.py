@@ -1,7 +1,8 @@
-"""Attention prepared for fixed points: the choice of a backend, and its evaluation."""
+"""Attention prepared for fixed points: arguments checked, heads added, domains guarded."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mpi4py import MPI
@@ -9,26 +10,18 @@ from mpi4py import MPI
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.attention.direct import direct_sums
-from meanformer.attention.harmonic import ABSOLUTE_ERROR, HarmonicField, degree_for
-from meanformer.attention.matrices import matrix_of, multiple_of_identity, times
-from meanformer.attention.spaces import Array, Space, Sphere
+from meanformer.attention.laws import HeadField
+from meanformer.attention.matrices import times
+from meanformer.attention.pairs import Precision
+from meanformer.attention.plan import Choice, Plan
+from meanformer.attention.spaces import Array, Space
+from meanformer.attention.sums import AttentionDomainError, Sums
 
 if TYPE_CHECKING:
     from meanformer.attention.attention import Attention
 
-#: Below this many pairs the direct sum takes less time than a transform.
-_FEW_PAIRS = 20_000
-#: A transform of degree L costs as much as this times L^3 pairs, besides what the points cost.
-PAIRS_PER_CUBED_DEGREE = 0.2
 # Speeds beyond e^300 leave no room for squares of vectors.
 _LARGEST_EXPONENT = 300.0
-# Beyond, the expansion has thousands of degrees and takes longer than any direct sum.
-_LARGEST_BETA = 1e5
-
-
-class AttentionDomainError(ArithmeticError):
-    """The velocity is undefined at a target: softmax with Z <= 0, or an overflow of e^{<Ax,y>}."""
 
 
 class Field(NamedTuple):
@@ -36,23 +29,27 @@ class Field(NamedTuple):
 
     Attributes:
         velocity: ``shape=(m, d)``, tangent to the space, dimensionless.
-        partition: Z e^{-log_scale}, ``shape=(m,)``.
-        log_scale: ``shape=(m,)``. Kept apart because Z itself may overflow.
+        partition: Z e^{-log_scale}, a row for each head, ``shape=(h, m)``. Z is the sum of the
+            law's kernel: of e^{<Ax,y>}, of e^{-beta |Qx-Ky|^2}, of the sigmoid, of <Ax,y> (linear),
+            e^{-f} (sinkhorn), or the mass of the maximisers (hardmax).
+        log_scale: ``shape=(h, m)``. Kept apart because Z itself may overflow.
+        mass: Sum of the absolute weights.
     """
 
     velocity: Array
     partition: Array
     log_scale: Array
+    mass: float
+
+    @property
+    def log_partition(self) -> Array:
+        """Log Z, ``shape=(h, m)``; nan where Z is negative."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(self.partition) + self.log_scale
 
 
 class Evaluator:
-    """``Attention`` prepared for fixed targets and points; made by ``Attention.prepare``.
-
-    The harmonic backend serves S^2 where A and V are multiples of the identity. Its error is
-    relative to the largest value of the kernel; where Z is so small against that value that the
-    tolerance would be missed (targets far from all of the mass, at large beta), the direct sum
-    replaces it. So it does where there are few pairs for the degree that beta needs.
-    """
+    """``Attention`` prepared for fixed targets and points; made by ``Attention.prepare``."""
 
     def __init__(
         self,
@@ -62,69 +59,116 @@ class Evaluator:
         space: Space,
         tolerance: float,
         comm: MPI.Comm | None,
+        backend: Choice | Literal["auto"],
+        precision: Precision,
     ) -> None:
         """See ``Attention.prepare``."""
-        self._comm = comm
-        self._softmax = attention.law == "softmax"
-        self._space, self._tolerance = space, tolerance
+        self._comm, self._space = comm, space
+        self._attention = attention
         same = targets is points
         self._points = _as_real(points)
         self._targets = self._points if same else _as_real(targets)
-        query, key, value = (
-            matrix_of(m) for m in (attention.query, attention.key, attention.value)
-        )
         self._agree(
             (None if tolerance > 0 else f"tolerance is {tolerance}; it must be positive")
-            or self._problem_with_points()
-            or self._problem_with_matrices(query, key, value)
+            or self._problem_with("targets", self._targets)
+            or self._problem_with("points", self._points)
+            or self._problem_with_heads()
         )
-
         # Lengths off by what ``holds`` lets pass would move the logits by 1e-6 |beta|.
         self._points = space.retract(self._points)
         self._targets = self._points if same else space.retract(self._targets)
-        logits = attention.logit_matrix
-        self._value = value
-        self._keys = times(self._targets, logits.T)
-        scalar, factor = multiple_of_identity(logits)
-        pairs = self._sum(len(self._targets)) * self._sum(len(self._points))
-        harmonic = (
-            space == Sphere(3)
-            and scalar
-            and multiple_of_identity(value)[0]
-            and abs(factor) <= _LARGEST_BETA
-            and pairs > _FEW_PAIRS + PAIRS_PER_CUBED_DEGREE * degree_for(factor) ** 3
-        )
-        self.backend: Literal["harmonic", "direct"] = "harmonic" if harmonic else "direct"
-        if harmonic:
-            self._scale = abs(factor)
-            self._field = HarmonicField(self._targets, self._points, factor, comm)
+        self._heads = [
+            HeadField(
+                attention, head, self._targets, self._points, space, tolerance, comm, backend,
+                precision,
+            )
+            for head in attention.all_heads
+        ]  # fmt: skip
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """Which backend serves each head, and why."""
+        return tuple(head.plan for head in self._heads)
+
+    @property
+    def iterations(self) -> int:
+        """Sinkhorn's iterations in the last call, of all heads; 0 for other laws."""
+        return sum(head.iterations for head in self._heads)
+
+    @property
+    def potentials(self) -> list[Array | None]:
+        """Sinkhorn's g at the points after a call, ``shape=(n,)``, a head each; or None."""
+        return [head.potential for head in self._heads]
+
+    def matrix(self, weights: Array) -> Array:
+        """The attention matrix P of every head, dense. Collective; arguments as for a call.
+
+        P_ij is w_j k(x_i, y_j), divided by Z(x_i) in a normalised law, whose rows then add up to 1.
+
+        Returns:
+            This rank's rows, and a column for each point of all ranks in their order,
+            ``shape=(h, m, n)``.
+        """
+        self(weights)
+        return np.stack([head.matrix(_as_real(weights)) for head in self._heads])
 
     def __call__(self, weights: Array) -> Field:
         """Evaluate for one set of weights, this rank's share, ``shape=(n,)``. Collective.
 
+        Sinkhorn's iteration starts from the potential of the last call.
+
         Raises:
             ValueError: On every rank, if the shape is wrong or a weight is not finite.
-            AttentionDomainError: On every rank, if Z <= 0 at a target of the softmax law, or
-                if e^{<Ax,y>} overflows in the unnormalised law.
+            AttentionDomainError: See ``Attention.velocity``.
         """
         weights = _as_real(weights)
-        total = self._total(weights)
-        if self.backend == "harmonic":
-            partition, moment = self._field(weights)
-            log_scale: Array = np.full(len(partition), self._scale)
-            self._mend_far_targets(weights, total, log_scale, partition, moment)
-        else:
-            log_scale, partition, moment = direct_sums(
-                self._keys, self._points, weights, self._comm
+        mass = self._total(weights)
+        if mass == 0:
+            raise AttentionDomainError(
+                "attention: there is no mass: all weights are zero, and Z is not positive"
             )
-            self._check_domain(log_scale, partition)
+        velocity: Array = np.zeros_like(self._targets)
+        heads = [head(weights) for head in self._heads]
+        for head, sums in zip(self._heads, heads, strict=True):
+            velocity += times(self._mean(sums), head.value.T)
+        return Field(
+            self._space.tangent(self._targets, velocity),
+            np.stack([sums.partition for sums in heads]),
+            np.stack([sums.log_scale for sums in heads]),
+            mass,
+        )
 
-        if self._softmax:
-            moment = moment / partition[:, None]
+    def warm(self, earlier: Evaluator | None) -> None:
+        """Start Sinkhorn's iteration from the potentials of an evaluator of as many points.
+
+        None forgets every earlier call: the next one depends on its weights alone.
+        """
+        for number, head in enumerate(self._heads):
+            head.start_from(None if earlier is None else earlier._heads[number])
+
+    def _mean(self, sums: Sums) -> Array:
+        """Int y k mu(dy), or int (y-x) k mu(dy), divided by Z in a normalised law."""
+        moment, partition = sums.moment, sums.partition
+        if self._attention.normalised:
+            self._refuse(~(partition > 0), "Z is not positive; are weights negative?")
+            mean, total = moment / partition[:, None], np.ones(len(partition))
         else:
-            moment = moment * np.exp(log_scale)[:, None]
-        velocity = self._space.tangent(self._targets, times(moment, self._value.T))
-        return Field(velocity, partition, log_scale)
+            with np.errstate(divide="ignore"):
+                exponent = np.log(np.abs(partition)) + sums.log_scale
+            self._refuse(exponent > _LARGEST_EXPONENT, "e^<Ax,y> exceeds double precision")
+            # In two steps: the scale may exceed double precision where the sums do not.
+            half = np.exp(sums.log_scale / 2)
+            mean, total = moment * half[:, None] * half[:, None], partition * half * half
+        return mean - total[:, None] * self._targets if self._attention.relative else mean
+
+    def _refuse(self, undefined: npt.NDArray[np.bool_], reason: str) -> None:
+        """Raise on every rank if the velocity is undefined at a target of any, and say where."""
+        count = self._sum(int(np.count_nonzero(undefined)))
+        if count:
+            first = int(np.argmax(undefined)) if undefined.any() else None
+            where = None if first is None else f"target {first}, at {self._targets[first]}"
+            found = self._first(where)
+            raise AttentionDomainError(f"attention: {reason} (at {count} targets; first: {found})")
 
     def _total(self, weights: Array) -> float:
         """Sum of all ranks' |w|, once they are known to be good."""
@@ -132,66 +176,56 @@ class Evaluator:
         if weights.shape != self._points.shape[:1]:
             problem = f"weights have shape {weights.shape}; expected {self._points.shape[:1]}"
         elif not np.all(np.isfinite(weights)):
-            problem = "weights must be finite"
+            first = int(np.argmin(np.isfinite(weights)))
+            problem = f"weights[{first}] is {weights[first]}; weights must be finite"
         # A rank with a problem makes the sum nan: one reduction says it all.
         total = self._sum(np.nan if problem else float(np.abs(weights).sum()))
         if np.isnan(total):
             self._agree(problem)
         return total
 
-    def _mend_far_targets(
-        self, weights: Array, total: float, log_scale: Array, partition: Array, moment: Array
-    ) -> None:
-        """Sum directly, in place, at targets whose Z is too small for the tolerance."""
-        small = ABSOLUTE_ERROR * total / self._tolerance
-        # A negative Z is for the direct sum to confirm, where it may not be.
-        trusted = partition > small if self._softmax else np.abs(partition) > small
-        far = np.flatnonzero(~trusted)
-        mend = self._sum(len(far)) > 0
-        if mend:
-            log_scale[far], partition[far], moment[far] = direct_sums(
-                self._keys[far], self._points, weights, self._comm
-            )
-        if mend or self._scale > _LARGEST_EXPONENT:
-            self._check_domain(log_scale, partition)
-
-    def _check_domain(self, log_scale: Array, partition: Array) -> None:
-        """Raise on every rank if the velocity is undefined at a target of any."""
-        if self._softmax:
-            undefined, reason = ~(partition > 0), "Z is not positive; are weights negative?"
-        else:
-            undefined, reason = log_scale > _LARGEST_EXPONENT, "e^<Ax,y> exceeds double precision"
-        count = self._sum(int(np.count_nonzero(undefined)))
-        if count:
-            raise AttentionDomainError(f"attention: {reason} (at {count} targets)")
-
-    def _problem_with_points(self) -> str | None:
+    def _problem_with(self, name: str, array: Array) -> str | None:
         d = self._space.dimension
-        for name, array in (("targets", self._targets), ("points", self._points)):
-            if array.ndim != 2 or array.shape[1] != d:
-                return f"{name} have shape {array.shape}; expected (n, {d})"
-            if not np.all(np.isfinite(array)):
-                return f"{name} must be finite"
-            if not self._space.holds(array):
-                return f"{name} must be unit vectors"
+        if array.ndim != 2 or array.shape[1] != d:
+            return f"{name} have shape {array.shape}; expected (n, {d})"
+        if not np.all(np.isfinite(array)):
+            first = _first_row(array, lambda row: bool(np.all(np.isfinite(row))))
+            return f"{name}[{first}] is {array[first]}; must be finite"
+        if not self._space.holds(array):
+            first = _first_row(array, self._space.holds)
+            return f"{name}[{first}] is {array[first]}; must be a unit vector"
         return None
 
-    def _problem_with_matrices(self, *matrices: Array) -> str | None:
-        d = self._space.dimension
-        for name, matrix in zip(("query", "key", "value"), matrices, strict=True):
-            if matrix.ndim == 2 and matrix.shape != (d, d):
-                return f"{name} has shape {matrix.shape}; expected ({d}, {d})"
+    def _problem_with_heads(self) -> str | None:
+        several = len(self._attention.heads) > 0
+        for number, head in enumerate(self._attention.all_heads):
+            problem = head.problem_in(self._space.dimension)
+            if problem:
+                return f"heads[{number}].{problem}" if several else problem
         return None
 
     def _agree(self, problem: str | None) -> None:
         """Raise on every rank what went wrong on any."""
-        problems = [problem] if self._comm is None else self._comm.allgather(problem)
-        for found in problems:
+        found = self._first(problem)
+        if found is not None:
+            raise ValueError(f"attention: {found}")
+
+    def _first(self, message: str | None) -> str | None:
+        """The message of the first rank that has one; ranks are named if there are several."""
+        if self._comm is None or self._comm.size == 1:
+            return message
+        for rank, found in enumerate(self._comm.allgather(message)):
             if found is not None:
-                raise ValueError(f"attention: {found}")
+                return f"{found} (on rank {rank})"
+        return None
 
     def _sum(self, number: float) -> float:
         return number if self._comm is None else self._comm.allreduce(number)
+
+
+def _first_row(array: Array, good: Callable[[Array], bool]) -> int:
+    """Number of the first row that is not good."""
+    return next(i for i in range(len(array)) if not good(array[i : i + 1]))
 
 
 def _as_real(given: npt.ArrayLike) -> Array:

@@ -16,16 +16,11 @@ import ducc0
 import numpy as np
 import numpy.typing as npt
 
+from meanformer.attention.nonuniform import SETTINGS, random_parts, shares, transform_threads
 from meanformer.attention.spaces import Array
-from meanformer.attention.threads import threads
+from meanformer.attention.workers import share_out
 
 Moments = npt.NDArray[np.complex128]
-
-#: Accuracy asked of the nonuniform transform, close to the best it offers in double precision.
-EPSILON = 2.1e-13
-# A fixed oversampling: the transform would otherwise choose its kernel by the number of points,
-# which differs from rank to rank, and results would depend on the partition at 1e-13.
-_OVERSAMPLING = {"sigma_min": 1.9, "sigma_max": 2.1}
 
 
 def angles(points: Array) -> Array:
@@ -38,8 +33,12 @@ def angles(points: Array) -> Array:
         ``shape=(n, 2)``: colatitude in [0, pi] and longitude in [0, 2 pi), in radians.
     """
     x, y, z = points.T
+    result = np.empty((len(points), 2))
+    np.arctan2(np.hypot(x, y), z, out=result[:, 0])
+    longitude = np.arctan2(y, x)
     # 2 pi - tiny rounds to 2 pi, which ducc0 accepts.
-    return np.stack([np.arctan2(np.hypot(x, y), z), np.mod(np.arctan2(y, x), 2 * np.pi)], axis=1)
+    np.add(longitude, 2 * np.pi * (longitude < 0), out=result[:, 1])
+    return result
 
 
 @lru_cache
@@ -48,7 +47,9 @@ def degrees(lmax: int) -> npt.NDArray[np.int64]:
     return np.concatenate([np.arange(m, lmax + 1) for m in range(lmax + 1)])
 
 
-def analyse(locations: Array, weights: Array, lmax: int, comm: MPI.Comm | None) -> Moments:
+def analyse(
+    locations: Array, weights: Array, lmax: int, comm: MPI.Comm | None, crowded: bool = False
+) -> Moments:
     """Moments of a weighted point measure up to degree ``lmax``.
 
     Collective over ``comm``.
@@ -58,22 +59,33 @@ def analyse(locations: Array, weights: Array, lmax: int, comm: MPI.Comm | None) 
         weights: This rank's weights, ``shape=(n,)``.
         lmax: The largest degree.
         comm: The ranks over which the measure is distributed, or None.
+        crowded: Whether thousands of this rank's points coincide (see ``nonuniform.crowded``);
+            then the transform is done twice.
 
     Returns:
         The moments of the whole measure, ``shape=((lmax+1)(lmax+2)/2,)``.
     """
-    if len(weights):
-        moments = ducc0.sht.adjoint_synthesis_general(
-            map=np.ascontiguousarray(weights)[None],
+    jobs = [
+        (part[share], locations[share])
+        for part in (random_parts(weights) if crowded else (weights,))
+        for share in shares(len(weights))
+        if len(weights)
+    ]
+    results = np.zeros((len(jobs), (lmax + 1) * (lmax + 2) // 2), dtype=np.complex128)
+
+    def analyse_share(number: int) -> None:
+        part, where = jobs[number]
+        results[number] = ducc0.sht.adjoint_synthesis_general(
+            map=np.ascontiguousarray(part)[None],
             spin=0,
             lmax=lmax,
-            loc=locations,
-            epsilon=EPSILON,
-            nthreads=threads(),
-            **_OVERSAMPLING,
+            loc=where,
+            nthreads=1,
+            **SETTINGS,
         )[0]
-    else:
-        moments = np.zeros((lmax + 1) * (lmax + 2) // 2, dtype=np.complex128)
+
+    share_out(analyse_share, range(len(jobs)), len(jobs) > 1)
+    moments: Moments = results.sum(axis=0)
     if comm is not None and comm.size > 1:
         comm.Allreduce(MPI.IN_PLACE, moments)
     return moments
@@ -106,10 +118,9 @@ def _synthesise(moments: Moments, lmax: int, locations: Array, spin: int, mode: 
         spin=spin,
         lmax=lmax,
         loc=locations,
-        epsilon=EPSILON,
-        nthreads=threads(),
+        nthreads=transform_threads(),
         mode=mode,
-        **_OVERSAMPLING,
+        **SETTINGS,
     )
     return values
 

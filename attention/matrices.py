@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from meanformer.attention.spaces import Array
+
+_ROUND_OFF = 1e-15
 
 
 def matrix_of(given: npt.ArrayLike | None) -> Array:
@@ -18,13 +22,26 @@ def times(left: Array, right: Array) -> Array:
     return left @ right if left.ndim and right.ndim else left * right
 
 
-def multiple_of_identity(matrix: Array) -> tuple[bool, float]:
-    """Whether a matrix is c I, and c."""
+def multiple_of_identity(matrix: Array) -> float | None:
+    """C if a matrix is c I up to the round-off of a product of matrices, None otherwise."""
     if matrix.ndim == 0:
-        return True, float(matrix)
-    return bool(np.array_equal(matrix, matrix[0, 0] * np.eye(len(matrix)))), float(matrix[0, 0])
+        return float(matrix)
+    if matrix.shape[0] != matrix.shape[1]:
+        return None
+    factor = float(np.trace(matrix)) / len(matrix)
+    distance = np.abs(matrix - factor * np.eye(len(matrix))).max()
+    return factor if distance <= _ROUND_OFF * abs(factor) else None
 
 
 def spectral_norm(matrix: Array) -> float:
     """Spectral norm of a matrix or of a multiple of the identity."""
     return float(np.linalg.norm(matrix, 2)) if matrix.ndim else abs(float(matrix))
+
+
+def sum_of(matrices: Sequence[Array]) -> Array:
+    """Sum of matrices, any of which may be a multiple of the identity."""
+    sizes = [len(matrix) for matrix in matrices if matrix.ndim]
+    if not sizes:
+        return matrix_of(sum(float(matrix) for matrix in matrices))
+    identity = np.eye(sizes[0])
+    return matrix_of(sum(matrix if matrix.ndim else matrix * identity for matrix in matrices))

@@ -5,19 +5,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from meanformer.attention import evaluator
-
 
 class Reference(NamedTuple):
     velocity: np.ndarray
-    log_partition: np.ndarray
-
-
-@pytest.fixture(autouse=True)
-def harmonic_at_any_degree(request, monkeypatch):
-    """Let few points test the harmonic backend at degrees where the direct one would be chosen."""
-    if "choice" not in request.keywords:
-        monkeypatch.setattr(evaluator, "PAIRS_PER_CUBED_DEGREE", 0.0)
+    log_partition: np.ndarray  # a row for each head
+    terms: np.ndarray  # what the absolute values of the velocity's terms add up to
 
 
 @pytest.fixture(scope="session")
@@ -40,31 +32,118 @@ def product_rule():
     return make
 
 
+def exact(matrix, dimension):
+    """A matrix in extended precision: None is the identity, a number a multiple of it."""
+    matrix = np.asarray(1.0 if matrix is None else matrix, dtype=np.longdouble)
+    return matrix if matrix.ndim else matrix * np.eye(dimension, dtype=np.longdouble)
+
+
+class Undetermined(RuntimeError):
+    """Sinkhorn's potential is beyond double precision."""
+
+
+def sinkhorn_potential(logits, w):
+    """g with both marginals of e^{f + g + logits} equal to one, and int f = int g.
+
+    Newton's method for the concave dual, int f + int g - iint e^{f + g + logits}.
+
+    Raises:
+        Undetermined: If g loses more than three digits of double precision.
+    """
+    symmetric = np.abs(logits - logits.T).max() <= 1e-17 * np.abs(logits).max()
+    n, g = len(w), np.zeros(len(w), dtype=np.longdouble)
+    for _ in range(100):
+        f = -log_sum(logits + g, w)
+        g = -log_sum((logits + f[:, None]).T, w)
+
+    def dual(f, g):
+        with np.errstate(over="ignore"):
+            return w @ f + w @ g - w @ np.exp(logits + f[:, None] + g) @ w
+
+    for _ in range(100):
+        plan = w[:, None] * np.exp(logits + f[:, None] + g) * w
+        rows, columns = plan.sum(axis=1), plan.sum(axis=0)
+        residual = np.concatenate([w - rows, w - columns])
+        if np.abs(residual / np.concatenate([w, w])).max() < 1e-16:
+            if symmetric:  # f = g is the solution, and is determined even where blocks decouple
+                return (f + g) / 2
+            second = np.linalg.svd((plan / np.sqrt(np.outer(w, w))).astype(float))[1][1]
+            if not 1 - second > 1e-3:
+                raise Undetermined(f"two blocks exchange no more than {1 - second:.1e}")
+            return g + w @ (f - g) / (2 * w.sum())
+        hessian = np.block([[np.diag(rows), plan], [plan.T, np.diag(columns)]])
+        # f + c, g - c is a solution as well: keep g_n.
+        step = np.append(solve(hessian[:-1, :-1], residual[:-1]), 0)
+        length = np.longdouble(1)
+        if not np.all(np.isfinite(step)):
+            break
+        at_rest = dual(f, g)
+        while not dual(f + length * step[:n], g + length * step[n:]) >= at_rest - 1e-18:
+            length /= 2
+        f, g = f + length * step[:n], g + length * step[n:]
+    raise Undetermined("Newton's method does not converge in extended precision")
+
+
+def solve(matrix, right):
+    """Gauss elimination of a positive definite matrix in extended precision."""
+    rows = np.column_stack([matrix, right])
+    for k in range(len(rows)):
+        rows[k] /= rows[k, k]
+        others = np.arange(len(rows)) != k
+        rows[others] -= rows[others, k, None] * rows[k]
+    return rows[:, -1]
+
+
+def log_sum(logits, w):
+    top = logits.max(axis=1)
+    return np.log(np.exp(logits - top[:, None]) @ w) + top
+
+
+def kernel_of(attention, x, y, w, query, key):
+    """k(x, y) e^{-c(x)}, and c(x), for one head."""
+    beta = np.longdouble(attention.beta)
+    q, k = x @ query.T, y @ key.T
+    logits = beta * q @ k.T
+    match attention.law:
+        case "linear":
+            return logits, np.zeros(len(x))
+        case "sigmoid":
+            return 1 / (1 + np.exp(-(logits + attention.offset))), np.zeros(len(x))
+        case "hardmax":
+            maximal = logits >= logits.max(axis=1)[:, None] - 1e-12 * np.abs(logits).max()
+            return maximal.astype(np.longdouble), np.zeros(len(x))
+        case "l2":
+            logits = -beta * ((q[:, None] - k[None]) ** 2).sum(axis=2)
+        case "sinkhorn":
+            logits = logits + sinkhorn_potential(beta * (y @ query.T) @ k.T, w)
+    top = logits.max(axis=1)
+    return np.exp(logits - top[:, None]), top
+
+
 @pytest.fixture(scope="session")
 def reference():
-    """V int y e^{<Ax,y>} mu(dy), divided by Z for softmax, projected if ``spherical``; log Z."""
+    """The sum over all heads, projected if ``spherical``; see ``Attention`` for the laws."""
 
     def evaluate(attention, targets, points, weights, spherical=True):
         x, y, w = (np.asarray(a, dtype=np.longdouble) for a in (targets, points, weights))
         y, w = y[w != 0], w[w != 0]
-        identity = np.eye(x.shape[1], dtype=np.longdouble)
-        query, key, value = (
-            identity
-            if matrix is None
-            else (identity * matrix if np.ndim(matrix) == 0 else identity @ matrix)
-            for matrix in (attention.query, attention.key, attention.value)
-        )
-        logits = np.longdouble(attention.beta) * (x @ query.T) @ (y @ key.T).T
-        top = logits.max(axis=1)
-        terms = w * np.exp(logits - top[:, None])
-        scaled = terms.sum(axis=1)
-        velocity = terms @ y @ value.T
-        if attention.law == "softmax":
-            velocity /= scaled[:, None]
-        else:
-            velocity *= np.exp(top)[:, None]
+        velocity, terms, log_partition = np.zeros_like(x), np.zeros(len(x), np.longdouble), []
+        for head in attention.all_heads:
+            query, key, value = (exact(m, x.shape[1]) for m in (head.query, head.key, head.value))
+            kernel, top = kernel_of(attention, x, y, w, query, key)
+            partition = (w * kernel).sum(axis=1)
+            factor = 1 / partition if attention.normalised else np.exp(top)
+            mean = (w * kernel * factor[:, None]) @ y
+            if attention.relative:
+                mean = mean - (partition * factor)[:, None] * x
+            velocity += mean @ value.T
+            terms += np.linalg.norm(value.astype(float), 2) * (
+                (np.abs(w * kernel) @ np.linalg.norm(y.astype(float), axis=1)) * factor
+            )
+            with np.errstate(invalid="ignore", divide="ignore"):
+                log_partition.append(np.log(partition) + top)
         if spherical:
             velocity -= (velocity * x).sum(axis=1)[:, None] * x
-        return Reference(velocity, np.log(scaled) + top)
+        return Reference(velocity, np.stack(log_partition), terms)
 
     return evaluate

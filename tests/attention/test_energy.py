@@ -1,4 +1,4 @@
-"""The interaction energy E = 1/(2 beta) iint e^{<Ax,y>} mu mu: values, bounds, limits."""
+"""The interaction energy: values, bounds, limits, and its rate along the flow."""
 
 from mpi4py import MPI
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import iv
 
-from meanformer.attention import Attention, Euclidean, Sphere, interaction_energy
+from meanformer.attention import Attention, Euclidean, Head, Sphere, interaction_energy
 
 
 def double_sum(beta, points, weights, query=None, key=None):
@@ -85,6 +85,56 @@ def test_beta_zero_is_the_limit_without_its_constant(on_sphere):
         wanted = limit + beta * np.sum(second**2) / 4
         # The next term of the series is beta^2/12 at most; round-off is that of 1/(2 beta).
         assert abs(energy - 1 / (2 * beta) - wanted) <= beta**2 / 12 + 1e-11 / abs(beta)
+
+
+class TestOtherLaws:
+    @pytest.mark.parametrize("beta", [-2.0, 3.0])
+    def test_of_the_l2_law_is_the_double_sum(self, beta):
+        rng = np.random.default_rng(5)
+        x, w = rng.normal(size=(40, 2)), rng.dirichlet(np.ones(40))
+        query, key = rng.normal(size=(2, 3, 2)) / 2
+        squares = ((x @ query.T)[:, None] - x @ key.T) ** 2
+        wanted = w @ np.exp(-beta * squares.sum(axis=2)) @ w / (2 * beta)
+        energy = interaction_energy(Attention("l2", beta, query, key), x, w, Euclidean(2))
+        assert energy == pytest.approx(wanted, rel=1e-9)
+        limit = interaction_energy(Attention("l2", 0.0, query, key), x, w, Euclidean(2))
+        assert limit == pytest.approx(-w @ squares.sum(axis=2) @ w / 2, rel=1e-13)
+
+    def test_of_the_linear_law_is_the_double_sum(self):
+        rng = np.random.default_rng(6)
+        x, w = rng.normal(size=(40, 2)), rng.dirichlet(np.ones(40))
+        query, key = rng.normal(size=(2, 3, 2))
+        squares = (0.7 * (x @ query.T) @ (x @ key.T).T) ** 2
+        energy = interaction_energy(Attention("linear", 0.7, query, key), x, w, Euclidean(2))
+        assert energy == pytest.approx(w @ squares @ w / (4 * 0.7), rel=1e-13)
+
+    @pytest.mark.parametrize("law", ["l2", "linear", "sinkhorn"])
+    @pytest.mark.parametrize("beta", [-1.0, 3.0])
+    def test_rate_is_the_dissipation(self, on_sphere, law, beta):
+        # dE/dt = int |v|^2 (linear, sinkhorn), 2 int Z |v|^2 (l2): a gradient flow.
+        space, x, w = Sphere(3), on_sphere(7, 60, centre=[0, 0, 1], width=1.0), np.full(60, 1 / 60)
+        attention = Attention(law, beta)
+        field = attention.evaluate(x, x, w, space, 1e-12)
+        h = 1e-4
+        ahead, behind = (
+            interaction_energy(attention, space.retract(x + s * field.velocity), w, space)
+            for s in (h, -h)
+        )
+        factor = 2 * np.exp(field.log_partition[0]) if law == "l2" else 1.0
+        dissipation = np.sum(w * factor * (field.velocity**2).sum(axis=1))
+        assert (ahead - behind) / (2 * h) == pytest.approx(dissipation, rel=1e-5)
+
+    def test_of_several_heads_is_the_sum(self, on_sphere):
+        x, w = on_sphere(8, 30), np.full(30, 1 / 30)
+        heads = [Head(2.0), Head(None, -1.0, 5.0)]
+        both = interaction_energy(Attention(beta=1.5, heads=heads), x, w, Sphere(3))
+        wanted = double_sum(3.0, x, w) * 2 + double_sum(-1.5, x, w) * -1
+        assert both == pytest.approx(wanted, rel=1e-10)
+
+    @pytest.mark.parametrize("law", ["sigmoid", "hardmax"])
+    def test_some_have_none(self, on_sphere, law):
+        with pytest.raises(ValueError, match=r"law.*softmax"):
+            interaction_energy(Attention(law), on_sphere(1, 5), np.full(5, 0.2), Sphere(3))
 
 
 @pytest.mark.mpi

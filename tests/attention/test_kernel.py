@@ -5,8 +5,8 @@ import pytest
 from scipy.special import eval_legendre, gamma, iv
 
 from meanformer.attention import Attention, Sphere
-from meanformer.attention.harmonic import degree_for, scaled_bessel, scaled_slopes
 from meanformer.attention.measures import ZonalHarmonic
+from meanformer.attention.zonal import scaled_bessel
 
 T, W = np.polynomial.legendre.leggauss(400)
 
@@ -28,28 +28,6 @@ def test_eigenvalues_are_those_of_the_theory(beta):
     k = np.arange(8)
     w = gamma(1.5) * np.sqrt(2 / beta) * iv(k + 0.5, beta)
     assert np.abs(scaled_bessel(beta, 7) * np.exp(beta) / w - 1).max() < 1e-13
-
-
-@pytest.mark.parametrize("beta", [0.0, 1e-12, -9e-9, 1.1e-8, -1e-6, 1e-3, -2.0, 30.0, 1000.0])
-def test_slopes_differentiate_the_kernel(beta):
-    # sum_l (2l+1) (w_l/beta) P_l'(t) = e^{beta t}; P_l' by (1-t^2) P_l' = l (P_{l-1} - t P_l).
-    lmax = degree_for(beta)
-    degree = np.arange(1, lmax + 1)[:, None]
-    t = np.linspace(-0.99, 0.99, 199)
-    slope = degree * (eval_legendre(degree - 1, t) - t * eval_legendre(degree, t)) / (1 - t**2)
-    series = ((2 * degree + 1) * scaled_slopes(beta, lmax)[1:, None] * slope).sum(axis=0)
-    assert np.abs(series - np.exp(beta * t - abs(beta))).max() < 1e-13
-
-
-@pytest.mark.parametrize("beta", [0.0, 1e-3, -4.0, 9.0, 100.0, 1000.0])
-def test_the_degree_suffices(beta):
-    lmax = degree_for(beta)
-    degree = np.arange(lmax + 1)[:, None]
-    t = np.linspace(-1, 1, 301)
-    series = ((2 * degree + 1) * scaled_bessel(beta, lmax)[:, None] * eval_legendre(degree, t)).sum(
-        axis=0
-    )
-    assert np.abs(series - np.exp(beta * t - abs(beta))).max() < 1e-13
 
 
 @pytest.mark.parametrize("law", ["softmax", "unnormalised"])

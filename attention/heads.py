@@ -1,0 +1,74 @@
+"""One head of attention: its matrices Q, K, V."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from meanformer.attention.matrices import matrix_of, times
+from meanformer.attention.spaces import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """Queries Q x, keys K y and values V y of one head.
+
+    Args:
+        query: Q: None (identity), a number (a multiple of it) or a matrix, ``shape=(r, d)``.
+        key: K, likewise, with the same r.
+        value: V: None, a number or a matrix, ``shape=(d, d)``.
+
+    Raises:
+        ValueError: If an argument is not finite, or of a wrong kind or shape.
+    """
+
+    query: npt.ArrayLike | None = None
+    key: npt.ArrayLike | None = None
+    value: npt.ArrayLike | None = None
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        for name, shape in (("query", "(r, d)"), ("key", "(r, d)"), ("value", "(d, d)")):
+            try:
+                matrix = matrix_of(getattr(self, name))
+            except (TypeError, ValueError):
+                raise ValueError(f"{name} must be None, a number or a matrix {shape}") from None
+            if matrix.ndim not in (0, 2) or not matrix.size:
+                raise ValueError(f"{name} has shape {matrix.shape}; must be a number or {shape}")
+            if not np.all(np.isfinite(matrix)):
+                raise ValueError(f"{name} must be finite")
+        q, k, v = self.matrices
+        square = {name for name, m in (("query", q), ("key", k), ("value", v)) if is_square(m)}
+        if q.ndim and k.ndim:
+            if q.shape != k.shape:
+                raise ValueError(f"query has shape {q.shape} and key {k.shape}; must be the same")
+            square |= {"query", "key"}
+        for name in ("query", "key", "value"):
+            if name not in square:
+                wrong = matrix_of(getattr(self, name)).shape
+                raise ValueError(f"{name} has shape {wrong}; must be square")
+
+    @property
+    def matrices(self) -> tuple[Array, Array, Array]:
+        """Q, K and V; multiples of the identity as numbers (zero-dimensional)."""
+        return matrix_of(self.query), matrix_of(self.key), matrix_of(self.value)
+
+    @property
+    def product(self) -> Array:
+        """K^T Q, ``shape=(d, d)``, or a number (a multiple of the identity)."""
+        query, key, _ = self.matrices
+        return times(key.T, query)
+
+    def problem_in(self, dimension: int) -> str | None:
+        """What does not fit a space of the ambient dimension d, if anything."""
+        for name, matrix in zip(("query", "key", "value"), self.matrices, strict=True):
+            if matrix.ndim and matrix.shape[1] != dimension:
+                return f"{name} has shape {matrix.shape}; must have {dimension} columns"
+        return None
+
+
+def is_square(matrix: Array) -> bool:
+    """Whether a matrix is square; a multiple of the identity is."""
+    return not matrix.ndim or matrix.shape[0] == matrix.shape[1]

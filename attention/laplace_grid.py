@@ -1,0 +1,193 @@
+r"""The grids of the Laplace backend: boxes fine enough for a tolerance, and what they cost.
+
+In dimension k, <xi, y> has the term xi_k y_k with |xi_k| <= a, |y_k| <= b about the centres of both
+ranges. Cut into m boxes each, with z = ab/m, a box of the points sees e^{xi t}, |xi t| <= z, for
+every xi; so does a box of the queries for every y. Interpolation at p Chebyshev nodes then has an
+error relative to e^{xi y} itself that depends on z and p alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+from mpi4py import MPI
+
+import numpy as np
+from scipy.special import iv
+
+from meanformer.attention.spaces import Array
+
+#: The largest number of nodes of a grid, and of entries of tables.
+LARGEST_GRID = 3e7
+#: Up to this sum of exponents a b over the dimensions, no scale by box is needed in doubles.
+MODERATE_EXPONENT = 300.0
+# Round-off that may be reached where the tolerance is larger: ranks agree to it.
+_ROUND_OFF = 1e-12
+# Half-widths relative to the largest coordinate, whose round-off they are well above.
+_RESOLVED = 1e-12
+# In a larger box round-off in one dimension alone exceeds it.
+_LARGEST_Z = 2.0
+# The choice does not depend on how many points and targets there are, so that messages do not.
+_TYPICAL = 100_000
+# Measured on one core: seconds.
+_CALL = 2e-4
+_POINT, _POINT_DEGREE = 3.5e-8, 1.3e-10
+_TARGET, _TARGET_DEGREE = 4e-8, 2.3e-10
+_NODE = 3e-9
+_PRODUCT = 4e-11
+_ENTRY, _ENTRY_DEGREE = 5e-10, 4e-11
+_NEAR_PRODUCT = 7.5e-11
+_NEAR_PAIR = 6e-8
+_PAIR = 2.3e-10
+
+
+def interpolation_error(z: float, p: int) -> float:
+    r"""Error of e^{z s t} interpolated at p Chebyshev nodes in s, relative to its values.
+
+    From the Jacobi-Anger series e^{zt} = sum_k (2 - delta_k0) I_k(z) T_k(t): the coefficients from
+    p on are lost, and folded back once. The slope in s, over z, counts as well.
+
+    Args:
+        z: The exponent, positive.
+        p: Number of nodes.
+    """
+    k = np.arange(p, p + 40)
+    return float(4 * np.exp(z) * np.sum((1 + k**2 / z) * iv(k, z)))
+
+
+@lru_cache
+def _largest_exponent(p: int, error: float) -> float:
+    """The largest z <= 4 with ``interpolation_error(z, p)`` below ``error``, or zero."""
+    low, high = 0.0, 4.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if interpolation_error(middle, p) < error else (low, middle)
+    return low
+
+
+def _evenly(exponents: Array, total: float) -> float:
+    """The largest z with sum_k min(X_k, z) <= total."""
+    remaining, count = total, len(exponents)
+    for x in np.sort(exponents):
+        if x * count > remaining:
+            return float(remaining / count)
+        remaining, count = remaining - x, count - 1
+    return math.inf
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Boxes about all queries and all points.
+
+    Attributes:
+        query_centre: ``shape=(d,)``.
+        query_half: Half-widths, positive, ``shape=(d,)``.
+        point_centre: ``shape=(d,)``.
+        point_half: Half-widths, positive, ``shape=(d,)``.
+        boxes: Number of boxes by dimension, the same for queries and points.
+            None at all, and no degree, where no grid fits.
+        degree: Number of Chebyshev nodes in a box, a dimension; a multiple of 4.
+    """
+
+    query_centre: Array
+    query_half: Array
+    point_centre: Array
+    point_half: Array
+    boxes: tuple[int, ...]
+    degree: int
+
+    @classmethod
+    def fit(cls, queries: Array, points: Array, tolerance: float, comm: MPI.Comm | None) -> Grid:
+        """The cheapest grid for a tolerance, whatever the number of points. Collective.
+
+        Args:
+            queries: This rank's queries xi, ``shape=(m, d)``.
+            points: This rank's points y, ``shape=(n, d)``.
+            tolerance: Error allowed, relative to the sum of e^{<xi, y>} at each query.
+            comm: The ranks over which both are distributed, or None.
+        """
+        ends = np.stack([_extent(queries), _extent(points)])
+        if comm is not None and comm.size > 1:
+            comm.Allreduce(MPI.IN_PLACE, ends, op=MPI.MAX)
+        ends[ends == -np.inf] = 0.0
+        query_centre, point_centre = (ends[:, 1] - ends[:, 0]) / 2
+        query_half, point_half = (ends[:, 1] + ends[:, 0]) / 2
+        # Slopes are taken along every dimension, so none may have a width of zero, nor one in
+        # which coordinates are lost in the round-off of their centre.
+        smallest_query, smallest_point = _RESOLVED * np.abs(ends).max(axis=(1, 2))
+        point_half = np.maximum(point_half, max(smallest_point, 1e-100))
+        query_half = np.maximum(query_half, np.maximum(smallest_query, 0.5 / point_half))
+        boxes, degree = _cheapest(query_half * point_half, tolerance)
+        return cls(query_centre, query_half, point_centre, point_half, boxes, degree)
+
+    def seconds(self, targets: int, points: int) -> float:
+        """What preparing and evaluating once should take on one core.
+
+        Args:
+            targets: Number of queries on all ranks.
+            points: Number of points on all ranks.
+
+        Returns:
+            Seconds; infinite where no grid fits.
+        """
+        if not self.boxes:
+            return math.inf
+        boxes = np.array(self.boxes, float)
+        return _seconds(boxes, self.degree, self.exponents, targets, points)
+
+    @property
+    def exponents(self) -> Array:
+        """Largest |xi_k y_k| about the centres, ``shape=(d,)``."""
+        return self.query_half * self.point_half
+
+
+def _extent(points: Array) -> Array:
+    """Largest -x_k and largest x_k of this rank's points, ``shape=(2, d)``."""
+    if not len(points):
+        return np.full((2, points.shape[1]), -np.inf)
+    columns = np.ascontiguousarray(points.T)  # ten times as fast as along the short rows
+    return np.stack([-columns.min(axis=1), columns.max(axis=1)])
+
+
+def _cheapest(exponents: Array, tolerance: float) -> tuple[tuple[int, ...], int]:
+    """Boxes and degree of the cheapest grid that has the accuracy."""
+    d = len(exponents)
+    # Terms of one box differ by up to e^{2z} a dimension, and round-off of the largest is seen
+    # relative to the smallest. The factors, and the largest z, are measured at worst points.
+    amplification = math.log(min(tolerance, _ROUND_OFF) / (2 * np.finfo(float).eps))
+    z_round_off = min(_evenly(exponents, max(amplification, 1.0) / 2), _LARGEST_Z)
+    best: tuple[tuple[int, ...], int] = ((), 0)
+    least = math.inf
+    for degree in range(4, 29, 4):
+        z = min(z_round_off, _largest_exponent(degree, tolerance / (2 * d)))
+        if z < 1e-3:
+            continue
+        boxes = np.maximum(1.0, np.ceil(exponents / z))
+        seconds = _seconds(boxes, degree, exponents, _TYPICAL, _TYPICAL)
+        if seconds < least:
+            best, least = (tuple(int(b) for b in boxes), degree), seconds
+    return best
+
+
+def _seconds(boxes: Array, degree: int, exponents: Array, targets: int, points: int) -> float:
+    """Seconds on one core, by the constants measured."""
+    d, nodes = len(boxes), boxes * degree
+    size = math.prod(float(n) for n in nodes)  # infinite rather than a warning
+    if not max(size, nodes.sum() * degree) <= LARGEST_GRID:
+        return math.inf
+    seconds = _CALL + size * _NODE
+    seconds += points * (_POINT + _POINT_DEGREE * degree**d)
+    seconds += targets * (_TARGET + _TARGET_DEGREE * degree**d)
+    if exponents.sum() <= MODERATE_EXPONENT:
+        seconds += size * nodes.sum() * _PRODUCT
+        seconds += float(np.sum(nodes**2)) * (_ENTRY + _ENTRY_DEGREE * degree)
+    else:
+        # Boxes of points within 60 nats of the largest, on average over the boxes of queries.
+        near = 30 * boxes / exponents
+        near = np.where(near < boxes, near * (1 + np.log(np.maximum(1, boxes / near))), boxes)
+        pairs = float(np.prod(boxes))
+        seconds += near.sum() * (size * degree * _NEAR_PRODUCT + pairs * _NEAR_PAIR)
+        seconds += boxes.sum() * pairs * _PAIR
+    return float(seconds)

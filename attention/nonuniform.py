@@ -1,0 +1,66 @@
+"""What the nonuniform transforms of the ducc0 library share: their accuracy and their threads."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+
+import ducc0
+import numpy as np
+
+from meanformer.attention.spaces import Array
+from meanformer.attention.threads import threads
+
+#: Close to the best accuracy in double precision. The oversampling is fixed: the transforms would
+#: otherwise choose their kernel by the number of points, which differs from rank to rank, and
+#: results would depend on the partition.
+SETTINGS = {"epsilon": 2e-14, "sigma_min": 2.0, "sigma_max": 2.2}
+
+# A transform of fewer points takes less time than it takes to start threads.
+_POINTS_WORTH_THREADS = 10_000
+# The sum of n equal terms is off by up to 1e-17 n: fewer do no harm.
+_CROWD = 4096
+
+
+@lru_cache
+def transform_threads() -> int:
+    """The threads of a transform; ducc0's own pool is made to have as many.
+
+    ducc0 would obey OMP_NUM_THREADS, which is one where BLAS is to leave the cores to others.
+    """
+    count = threads()
+    ducc0.misc.resize_thread_pool(count)
+    return count
+
+
+def shares(count: int) -> list[slice]:
+    """Points to be analysed apart, a thread each.
+
+    Threads of one transform would add points to its grid in an order that changes from run to run;
+    several transforms of one thread each, added in order, give the same result every time.
+    """
+    parts = transform_threads() if count > _POINTS_WORTH_THREADS else 1
+    ends = np.linspace(0, count, parts + 1).astype(int)
+    return [slice(first, last) for first, last in pairwise(ends)]
+
+
+def crowded(points: Array) -> bool:
+    """Whether thousands of points coincide up to rounding, as those of a collapsed cluster do.
+
+    Args:
+        points: Vectors of length one, ``shape=(n, d)``.
+    """
+    if len(points) <= _CROWD:
+        return False
+    height = np.sort(points @ (1 / np.sqrt(2 + np.arange(points.shape[1]))))
+    return bool(np.any(height[_CROWD:] - height[:-_CROWD] < 1e-13))
+
+
+def random_parts(weights: Array) -> tuple[Array, Array]:
+    """Two sets of random weights that add up to given ones, ``shape=(n,)`` each.
+
+    A transform adds the weights of points that coincide one by one. Where they are equal the
+    rounding errors are equal too and grow like their number; where they are random they cancel.
+    """
+    part = np.random.default_rng(0).random(len(weights)) * weights
+    return part, weights - part

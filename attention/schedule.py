@@ -1,0 +1,137 @@
+"""Attention that changes with time: layers one after another, and rescaled variables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from meanformer.attention.attention import Attention
+
+
+class Model(Protocol):
+    """What solvers integrate: attention as a function of time. ``Attention`` is one, constant."""
+
+    def during(self, time: float) -> Model:
+        """The model from a time until its ``next_change``, smooth in time."""
+        ...
+
+    def at(self, time: float) -> Attention:
+        """The attention at a time."""
+        ...
+
+    def next_change(self, time: float) -> float:
+        """The first time after this one at which the model jumps; infinite when there is none."""
+        ...
+
+
+class Schedule:
+    """Layers of attention, each for a time of its own; the last one goes on for ever.
+
+    Args:
+        layers: One model a layer, at least one.
+        durations: How long each layer lasts, positive, dimensionless: one number for all, or
+            ``shape=(len(layers),)``.
+
+    Raises:
+        ValueError: If there is no layer, or a duration is not positive and finite.
+    """
+
+    def __init__(self, layers: Sequence[Attention], durations: npt.ArrayLike = 1.0) -> None:
+        """Lay the layers end to end."""
+        self.layers = tuple(layers)
+        if not self.layers:
+            raise ValueError("schedule: there must be at least one layer")
+        lengths = np.asarray(durations, dtype=float)
+        if lengths.shape not in {(), (len(self.layers),)}:
+            raise ValueError(
+                f"schedule: durations have shape {lengths.shape}; must be one number or one for "
+                f"each of the {len(self.layers)} layers"
+            )
+        if not np.all((lengths > 0) & np.isfinite(lengths)):
+            raise ValueError("schedule: durations must be positive and finite")
+        #: Times at which layers end, ``shape=(len(layers),)``.
+        self.ends = np.cumsum(np.broadcast_to(lengths, len(self.layers)))
+
+    def during(self, time: float) -> Attention:
+        """The layer at a time; at the moment of a change, the one that begins."""
+        number = int(np.searchsorted(self.ends, time, side="right"))
+        return self.layers[min(number, len(self.layers) - 1)]
+
+    def at(self, time: float) -> Attention:
+        """The same as ``during``."""
+        return self.during(time)
+
+    def next_change(self, time: float) -> float:
+        """The first change of layers after a time; infinite when there is none."""
+        changes = self.ends[:-1]
+        later = changes[np.searchsorted(changes, time, side="right") :]
+        return float(later[0]) if len(later) else np.inf
+
+
+class Rescaled:
+    """Attention in the variables z = e^{-tV} x: ``Attention.rescaled`` as a function of time.
+
+    Args:
+        attention: The model that x follows, of a normalised law.
+    """
+
+    def __init__(self, attention: Attention) -> None:
+        """Check the law.
+
+        Raises:
+            ValueError: If the law is not normalised.
+        """
+        self._attention = attention
+        attention.rescaled(0.0)
+
+    def during(self, time: float) -> Rescaled:
+        """Always this one: it changes smoothly."""
+        return self
+
+    def at(self, time: float) -> Attention:
+        """The model at a time."""
+        return self._attention.rescaled(time)
+
+    def next_change(self, time: float) -> float:
+        """There is none."""
+        return np.inf
+
+
+def random_values(
+    attention: Attention,
+    dimension: int,
+    layers: int,
+    seed: int,
+    scale: float = 1.0,
+    duration: float = 1.0,
+) -> Schedule:
+    r"""Layers whose V are drawn afresh: common noise for all tokens (arXiv 2601.21942).
+
+    Each head of each layer has independent entries V_ij of N(0, scale^2 / d), so that |V x| is
+    ``scale`` in the root mean square for a unit vector x. Layer l draws from a stream of its own:
+    more layers do not change the first ones.
+
+    Args:
+        attention: Law, beta, queries and keys of all layers.
+        dimension: d.
+        layers: How many.
+        seed: Of the random numbers, not negative.
+        scale: Standard deviation of V's entries times sqrt(d), dimensionless.
+        duration: How long each layer lasts.
+    """
+    heads = attention.all_heads
+
+    def layer(number: int) -> Attention:
+        numbers = np.random.default_rng([seed, number])
+        entries = numbers.normal(size=(len(heads), dimension, dimension))
+        drawn = tuple(
+            replace(head, value=scale / np.sqrt(dimension) * value)
+            for head, value in zip(heads, entries, strict=True)
+        )
+        return replace(attention, query=None, key=None, value=None, heads=drawn)
+
+    return Schedule([layer(number) for number in range(layers)], duration)
