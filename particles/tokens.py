@@ -8,7 +8,7 @@ from mpi4py import MPI
 
 import numpy as np
 
-from meanformer.attention import Attention, Space
+from meanformer.attention import Attention, Evaluator, Model, Space
 from meanformer.attention.spaces import Array
 from meanformer.attention.steps import equal_steps
 
@@ -24,7 +24,7 @@ class TokenSolver:
 
     Args:
         points: This rank's tokens, ``shape=(n_local, d)``, in the space.
-        attention: The model.
+        attention: The model, which may change with time.
         space: Where the tokens live.
         comm: The ranks that share the tokens.
         step: A fixed time step, or None for one chosen by ``Attention.rate_bound``.
@@ -46,7 +46,7 @@ class TokenSolver:
     def __init__(
         self,
         points: Array,
-        attention: Attention,
+        attention: Model,
         space: Space,
         comm: MPI.Intracomm,
         step: float | None = None,
@@ -69,6 +69,7 @@ class TokenSolver:
         self.time, self.steps = 0.0, 0
         self.wall_time = {"attention": 0.0}
         self._attention, self._fixed_step = attention, step
+        self._evaluator: Evaluator | None = None
 
     def mass(self) -> float:
         """Sum of the weights over all ranks; nan if a token is not finite. Collective."""
@@ -82,25 +83,31 @@ class TokenSolver:
             AttentionDomainError: If the velocity is undefined at a token.
             StepTooSmallError: If the step is too small to go on.
         """
-        x = self.points
-        first, rate = self._velocity(x)
+        start, until = self.time, min(until, self._attention.next_change(self.time))
+        model, x = self._attention.during(start), self.points
+        # Without the potentials of earlier steps: a step depends on the tokens alone.
+        self._evaluator = None
+        first, rate = self._velocity(model.at(start), x)
         remaining = until - self.time
         fastest = float(self.comm.allreduce(rate, op=MPI.MAX))
         largest = self._fixed_step or (_COURANT / fastest if fastest > 0 else np.inf)
         count = equal_steps(remaining, largest)
         dt = remaining / count
-        second, _ = self._velocity(x + dt / 2 * first)
-        third, _ = self._velocity(x + dt / 2 * second)
-        fourth, _ = self._velocity(x + dt * third)
+        second, _ = self._velocity(model.at(start + dt / 2), x + dt / 2 * first)
+        third, _ = self._velocity(model.at(start + dt / 2), x + dt / 2 * second)
+        fourth, _ = self._velocity(model.at(start + dt), x + dt * third)
         mean = (first + 2 * second + 2 * third + fourth) / 6
         self.points = self.space.retract(x + dt * mean)
         self.steps += 1
         self.time = until if count == 1 else self.time + dt
 
-    def _velocity(self, points: Array) -> tuple[Array, float]:
+    def _velocity(self, attention: Attention, points: Array) -> tuple[Array, float]:
         """Velocity at the points brought to the space, and a bound of its derivative there."""
         began = perf_counter()
         x = self.space.retract(points)
-        field = self._attention.prepare(x, x, self.space, comm=self.comm)(self.weights)
+        evaluator = attention.prepare(x, x, self.space, comm=self.comm)
+        evaluator.warm(self._evaluator)
+        field = evaluator(self.weights)
+        self._evaluator = evaluator
         self.wall_time["attention"] += perf_counter() - began
-        return field.velocity, self._attention.rate_bound(field)
+        return field.velocity, attention.rate_bound(field)

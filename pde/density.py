@@ -12,7 +12,7 @@ import numpy as np
 from dolfinx import fem, mesh
 from scipy.special import xlogy
 
-from meanformer.attention import Attention, Field, Sphere
+from meanformer.attention import Field, Model, Sphere
 from meanformer.attention.spaces import Array
 from meanformer.attention.steps import equal_steps
 from meanformer.pde.limiter import PositivityLimiter
@@ -53,7 +53,7 @@ class DensitySolver:
 
     Args:
         domain: A mesh of the sphere with shared-facet ghosts, see ``meshes.icosphere``.
-        attention: The model.
+        attention: The model; it may change with time in jumps (``Schedule``).
         degree: p, 0 to 3. Degree 3 needs a mesh of geometry degree 3 for its order.
         initial: The density at t = 0: maps unit vectors, ``shape=(n, 3)``, to values,
             ``shape=(n,)``. It is projected and normalised to mass one.
@@ -75,7 +75,7 @@ class DensitySolver:
     def __init__(
         self,
         domain: mesh.Mesh,
-        attention: Attention,
+        attention: Model,
         degree: int,
         initial: Callable[[Array], Array],
         step: float | None = None,
@@ -91,6 +91,7 @@ class DensitySolver:
         self.time, self.steps = 0.0, 0
         self.wall_time = {"attention": 0.0, "residual": 0.0, "limiter": 0.0}
         self._attention, self._fixed_step = attention, step
+        self._layer = attention.during(self.time)
         self._scheme = BY_DEGREE[degree]
         self._negative_means, self._velocity_is_current = 0, False
 
@@ -112,8 +113,8 @@ class DensitySolver:
         #: Points of the density as a measure: the quadrature points, brought to the sphere.
         self.points = self.space.retract(self.quadrature.points.reshape(-1, 3))
         owned = velocity_space.dofmap.index_map.size_local
-        targets = self.space.retract(velocity_space.tabulate_dof_coordinates()[:owned])
-        self._field = attention.prepare(targets, self.points, self.space, _TOLERANCE, self.comm)
+        self._targets = self.space.retract(velocity_space.tabulate_dof_coordinates()[:owned])
+        self._prepare()
         self._velocity_nodes = velocity_space.dofmap.list[: len(self.quadrature.points)]
         #: Numbers of this rank's cells in the mesh as it was made, whatever the number of ranks.
         self.cell_numbers = domain.topology.original_cell_index[: len(self.quadrature.points)]
@@ -191,7 +192,12 @@ class DensitySolver:
             AttentionDomainError: If Z is not positive.
             StepTooSmallError: If the step that is safe is too small to go on.
         """
-        start = self.values
+        start, until = self.values, min(until, self._attention.next_change(self.time))
+        if self._attention.during(self.time) is not self._layer:
+            self._layer = self._attention.during(self.time)
+            self._prepare()
+        # Without the potentials of earlier steps: a step depends on the density alone.
+        self._field.warm(None)
         field = self._update_velocity(start)
         remaining = until - self.time
         count = equal_steps(remaining, self._largest_step(field))
@@ -208,6 +214,13 @@ class DensitySolver:
             self._update_velocity(start)
         raise PositivityError(f"cell means are negative at t = {self.time} for steps down to {dt}")
 
+    def _prepare(self) -> None:
+        """Prepare the attention of the present layer. Collective."""
+        attention = self._layer.at(self.time)
+        self._field = attention.prepare(
+            self._targets, self.points, self.space, _TOLERANCE, self.comm
+        )
+
     def _largest_step(self, field: Field) -> float:
         """The fixed step, or the largest that is safe for transport and resolves the dynamics."""
         if self._fixed_step is not None:
@@ -216,7 +229,7 @@ class DensitySolver:
         fastest = speed[self._velocity_nodes].max(axis=1)
         with np.errstate(divide="ignore"):
             safe = (self._courant_length / fastest).min(initial=np.inf)
-            resolved = np.divide(_SHARE_OF_RATE, self._attention.rate_bound(field))
+            resolved = np.divide(_SHARE_OF_RATE, self._layer.at(self.time).rate_bound(field))
         return float(self.comm.allreduce(min(safe, resolved), op=MPI.MIN))
 
     def _euler(self, dt: float, state: Array) -> Array:
