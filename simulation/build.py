@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from mpi4py import MPI
 
-from meanformer.attention import Attention, Sphere
+from meanformer.attention import Sphere
 from meanformer.attention import measures as m
 from meanformer.coupling import TokenReplicas, calibrate, sample_tokens, share_of
 from meanformer.meshes import icosphere
 from meanformer.particles import TokenSolver
 from meanformer.pde import DensitySolver, InitialDensityError
 from meanformer.simulation import case as c
+from meanformer.simulation.build_model import build_model
 from meanformer.simulation.state import State
 
 _LARGEST_MASS_ERROR = 0.02
@@ -22,12 +23,7 @@ def build(case: c.Case, comm: MPI.Intracomm) -> State:
     Raises:
         CaseError: On every rank, if the mesh does not resolve the initial density.
     """
-    table = case.attention
-    query, key, value = (
-        c.as_matrix(matrix, case.space.dimension)
-        for matrix in (table.query, table.key, table.value)
-    )
-    attention = Attention(table.law, table.beta, query, key, value)
+    attention = build_model(case.attention, case.space.dimension, case.time.end)
     space = Sphere(case.space.dimension)
     step = None if case.time.step == "auto" else case.time.step
 
@@ -52,7 +48,8 @@ def build(case: c.Case, comm: MPI.Intracomm) -> State:
         state.tokens = TokenSolver(points, attention, space, comm, step)
     if case.compare is not None and "harmonic" in case.compare.metrics:
         assert state.density is not None and state.tokens is not None
-        state.replicas = TokenReplicas(state.tokens, attention, step)
+        # They pass the model on to their solvers, which take any.
+        state.replicas = TokenReplicas(state.tokens, attention, step)  # type: ignore[arg-type]
         calibrate(state.replicas, state.density)
     return state
 

@@ -11,6 +11,16 @@ import numpy as np
 import tomli_w
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from meanformer.simulation.case_attention import (
+    MOST_LAYERS,
+    AttentionTable,
+    HeadsTable,
+    HeadTable,
+    LayerTable,
+    RandomValuesTable,
+    attention_problems,
+    with_default_model,
+)
 from meanformer.simulation.case_errors import CaseError, explain, refusal
 from meanformer.simulation.case_initial import (
     Component,
@@ -26,7 +36,6 @@ from meanformer.simulation.case_initial import (
 )
 from meanformer.simulation.case_overrides import apply_overrides
 from meanformer.simulation.case_tables import (
-    AttentionTable,
     CompareTable,
     NoiseTable,
     OutputTable,
@@ -44,7 +53,10 @@ __all__ = [
     "CompareTable",
     "Component",
     "Harmonic",
+    "HeadTable",
+    "HeadsTable",
     "Initial",
+    "LayerTable",
     "Matrix",
     "Mixture",
     "NoiseTable",
@@ -52,6 +64,7 @@ __all__ = [
     "ParticlesTable",
     "PdeTable",
     "PoissonKernel",
+    "RandomValuesTable",
     "SpaceTable",
     "TimeTable",
     "Tokens",
@@ -135,18 +148,15 @@ class Case(Table):
 
     @field_validator("attention", mode="after")
     @classmethod
-    def _square_matrices(cls, attention: AttentionTable, info: ValidationInfo) -> AttentionTable:
+    def _attention_fits_space(
+        cls, attention: AttentionTable, info: ValidationInfo
+    ) -> AttentionTable:
         if "space" not in info.data:
             return attention
-        d = info.data["space"].dimension
-        problems = [
-            (name, f"has rows of lengths {[len(row) for row in entry]}; must be a {d}x{d} matrix")
-            for name, entry in attention
-            if isinstance(entry, tuple) and [len(row) for row in entry] != [d] * d
-        ]
+        problems = attention_problems(attention, info.data["space"].dimension)
         if problems:
             raise refusal(*problems)
-        return attention
+        return with_default_model(attention)
 
     @field_validator("initial", mode="after")
     @classmethod
@@ -163,12 +173,23 @@ class Case(Table):
     @field_validator("pde", mode="after")
     @classmethod
     def _density_exists(cls, pde: PdeTable | None, info: ValidationInfo) -> PdeTable | None:
-        if pde is not None and isinstance(info.data.get("initial"), Tokens):
+        if pde is None:
+            return None
+        if isinstance(info.data.get("initial"), Tokens):
             raise refusal(
                 (
                     "",
                     "not allowed with initial.kind = 'tokens', a sum of point masses, which has no "
                     "density; initial.kind must be one with a density, or leave [pde] out",
+                )
+            )
+        attention = info.data.get("attention")
+        if attention is not None and attention.law == "hardmax":
+            raise refusal(
+                (
+                    "",
+                    "not allowed with attention.law = 'hardmax', a law of tokens: a density is "
+                    "positive everywhere; attention.law must be another, or leave [pde] out",
                 )
             )
         return pde
@@ -193,6 +214,18 @@ class Case(Table):
             need = f"must be {initial.number}, the number of tokens given, or left out"
             raise refusal(("number", f"{particles.number} is not allowed; {need}"))
         return particles
+
+    @field_validator("time", mode="after")
+    @classmethod
+    def _layers_come_to_an_end(cls, time: TimeTable, info: ValidationInfo) -> TimeTable:
+        attention = info.data.get("attention")
+        if attention is None or attention.random_values is None:
+            return time
+        latest = MOST_LAYERS * attention.random_values.duration
+        if time.end > latest:
+            need = f"must be at most {MOST_LAYERS} layers of attention.random_values.duration"
+            raise refusal(("end", f"{time.end!r} is not allowed; {need}, {latest:g}"))
+        return time
 
     @field_validator("compare", mode="after")
     @classmethod

@@ -189,6 +189,8 @@ def _phrase(node: Schema, schema: Schema, finite: bool = False) -> str:
             return "true or false"
         case "array":
             length = "a non-empty list" if node.get("minItems") else "a list"
+            if "maxItems" in node:
+                length += f" of at most {node['maxItems']} entries"
             return f"{length}, each entry {_phrase(node['items'], schema)}"
         case "object":
             return f"a table with keys from: {', '.join(sorted(node.get('properties', {})))}"

@@ -1,4 +1,4 @@
-"""The tables of a case file but ``[initial]``, one model each."""
+"""The tables of a case file but ``[attention]`` and ``[initial]``, one model each."""
 
 from collections.abc import Iterable
 from typing import Annotated, Literal
@@ -6,10 +6,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from meanformer.simulation.case_errors import refusal
-from meanformer.simulation.case_types import Matrix, NonNegative, Off, Positive, Table, Text
+from meanformer.simulation.case_types import NonNegative, Off, Positive, Table, Text
 
 __all__ = [
-    "AttentionTable",
     "CompareTable",
     "NoiseTable",
     "OutputTable",
@@ -48,30 +47,6 @@ class SpaceTable(Table):
     """d, the ambient dimension."""
     rescaled: Off = False
     """Evolve z = exp(-tV) x in place of x (in R^d)."""
-
-
-class AttentionTable(Table):
-    """``[attention]``: the velocity as a function of the measure."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"reserved": {"heads": "several heads are not supported in this version"}}
-    )
-
-    law: Annotated[
-        Literal["softmax", "unnormalised"],
-        Field(json_schema_extra={"planned": ["linear", "l2", "sigmoid", "sinkhorn", "hardmax"]}),
-    ] = "softmax"
-    """How logits become weights of the average."""
-    beta: float
-    """Logits are beta <Qx, Ky>: the inverse temperature (dimensionless)."""
-    query: Matrix = "identity"
-    """Q (dimensionless)."""
-    key: Matrix = "identity"
-    """K (dimensionless)."""
-    value: Matrix = "identity"
-    """V (dimensionless)."""
-    causal: Off = False
-    """Tokens see earlier tokens only."""
 
 
 class NoiseTable(Table):

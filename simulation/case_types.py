@@ -91,15 +91,15 @@ Matrix = Annotated[
     BeforeValidator(_lists_to_tuples),
     Field(
         json_schema_extra=_extra(
-            phrase="'identity', a finite number (multiple of it) or a square matrix [[...], ...]",
+            phrase="'identity', a finite number (multiple of it) or a matrix [[...], ...]",
             planned=[r".*\.(npz|safetensors)(:.*)?"],
         )
     ),
 ]
-"""``"identity"``, a multiple of it, or rows of ``shape=(d, d)``, checked by the case."""
+"""``"identity"``, a multiple of it, or rows of ``shape=(r, d)``, checked by the case."""
 
 
-def as_matrix(entry: Matrix, dimension: int) -> npt.NDArray[np.float64] | None:
+def as_matrix(entry: Matrix | None, dimension: int) -> npt.NDArray[np.float64] | None:
     """The matrix that a case's entry stands for.
 
     Args:
@@ -107,9 +107,9 @@ def as_matrix(entry: Matrix, dimension: int) -> npt.NDArray[np.float64] | None:
         dimension: The ambient dimension d.
 
     Returns:
-        ``shape=(d, d)``, or None for the identity.
+        ``shape=(r, d)``, or None for the identity and for no entry.
     """
-    if entry == "identity":
+    if entry is None or entry == "identity":
         return None
     if isinstance(entry, tuple):
         return np.array(entry, dtype=np.float64)

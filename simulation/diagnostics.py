@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from meanformer.attention import Attention, Sphere, harmonics, interaction_energy
+from meanformer.attention import Model, Sphere, harmonics, interaction_energy
+from meanformer.attention.energy import ENERGETIC
 from meanformer.simulation.controller import Observer
 from meanformer.simulation.state import MeasureSolver, State
 from meanformer.simulation.tables import Table
@@ -17,24 +18,36 @@ _ROUND_OFF = 1e-14
 
 
 def row(
-    solver: MeasureSolver, attention: Attention, low: float, high: float, entropy: float
+    solver: MeasureSolver, model: Model, low: float, high: float, entropy: float
 ) -> dict[str, float]:
     """A row of diagnostics. Collective.
 
     Args:
         solver: A measure distributed over ranks.
-        attention: The model.
+        model: The attention as a function of time.
         low: Smallest value of the density; nan if there is none.
         high: Largest value of the density; nan if there is none.
         entropy: Its entropy; nan if there is none.
 
     Returns:
-        ``t``, ``mass``, ``min``, ``max``, ``energy`` (see ``interaction_energy``), ``entropy``,
-        then the columns of ``moments``.
+        ``t``, ``mass``, ``min``, ``max``, ``energy`` (see ``energy``), ``entropy``, then the
+        columns of ``moments``.
     """
-    energy = interaction_energy(attention, solver.points, solver.weights, solver.space, solver.comm)
     numbers = {"t": solver.time, "mass": solver.mass(), "min": low, "max": high}
-    return numbers | {"energy": energy, "entropy": entropy} | moments(solver)
+    return numbers | {"energy": energy(solver, model), "entropy": entropy} | moments(solver)
+
+
+def energy(solver: MeasureSolver, model: Model) -> float:
+    """The interaction energy of a solver's measure, for the attention at its time. Collective.
+
+    Returns:
+        ``interaction_energy``; nan for a law that has none. Where the attention changes at this
+        very time, it is that of the layer that begins.
+    """
+    attention = model.during(solver.time).at(solver.time)
+    if attention.law not in ENERGETIC:
+        return float("nan")
+    return interaction_energy(attention, solver.points, solver.weights, solver.space, solver.comm)
 
 
 def moments(solver: MeasureSolver) -> dict[str, float]:

@@ -119,12 +119,15 @@ def _check_same_case(folder: Path, case: Case) -> None:
 
 
 def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested tables as one, with the keys ``table.key``."""
+    """Nested tables as one, with the keys ``table.key`` and ``table.list[0].key``."""
 
     def entries(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         for key, value in table.items():
             if isinstance(value, Mapping):
                 yield from entries(value, f"{prefix}{key}.")
+            elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
+                for number, entry in enumerate(value):
+                    yield from entries(entry, f"{prefix}{key}[{number}].")
             else:
                 yield f"{prefix}{key}", value
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from mpi4py import MPI
 
-from meanformer.attention import Attention, Space
+from meanformer.attention import Model, Space
 from meanformer.attention.spaces import Array
 from meanformer.coupling import TokenReplicas
 from meanformer.particles import TokenSolver
@@ -57,14 +57,14 @@ class State:
 
     Attributes:
         comm: The ranks of the run.
-        attention: The model.
+        attention: The model, a function of time.
         density: The density solver, if the case has one.
         tokens: The token solver, if the case has one.
         replicas: Independent smaller systems, if the harmonic distance is asked for.
     """
 
     comm: MPI.Intracomm
-    attention: Attention
+    attention: Model
     density: DensitySolver | None = None
     tokens: TokenSolver | None = None
     replicas: TokenReplicas | None = None

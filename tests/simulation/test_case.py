@@ -3,12 +3,15 @@
 import pickle
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from meanformer.attention.attention import Law
 from meanformer.simulation.case import (
+    AttentionTable,
     Case,
     CaseError,
     Harmonic,
@@ -31,6 +34,11 @@ initial.kind = "uniform"
 time.end = 1.0
 particles = {}
 """
+
+
+LOW = [[1.0, 0.0, 0.1]]
+LAYERS = [{"duration": 0.1}, {"duration": 0.2, "heads": [{"query": LOW, "key": LOW}, {}]}]
+RANDOM = {"seed": 3, "duration": 0.1}
 
 
 def minimal(**tables):
@@ -94,8 +102,8 @@ class TestWrongCases:
         data = minimal(pde={"degre": 2}, attention={"beta": float("nan"), "law": "softmaxx"})
         del data["time"]
         assert problems_of(data) == (
-            "attention.law: 'softmaxx' is not allowed; allowed: softmax, unnormalised; "
-            "did you mean 'softmax'?",
+            "attention.law: 'softmaxx' is not allowed; allowed: softmax, unnormalised, linear, l2, "
+            "sigmoid, sinkhorn, hardmax; did you mean 'softmax'?",
             "attention.beta: nan is not allowed; must be a finite number",
             "pde.degre: unknown key; allowed: degree, refinement, scheme; did you mean 'degree'?",
             "time.end: missing; must be a number > 0",
@@ -226,6 +234,70 @@ class TestTypes:
 
     def test_fields_none(self):
         assert Case.from_dict(minimal(output={"fields": ["none"]})).output.fields == ("none",)
+
+
+class TestAttention:
+    def attention(self, **keys):
+        return Case.from_dict(minimal(attention={"beta": 1, **keys})).attention
+
+    def test_laws_are_those_of_the_model(self):
+        allowed = AttentionTable.model_fields["law"].annotation
+        assert get_args(allowed) == get_args(Law)
+
+    @pytest.mark.parametrize("law", get_args(Law))
+    def test_keys_of_one_law_alone(self, law):
+        attention = self.attention(law=law)
+        assert attention.offset == (0.0 if law == "sigmoid" else None)
+        assert attention.tie_tolerance == (1e-12 if law == "hardmax" else None)
+
+    def test_rectangular_query_and_key(self):
+        rows = [[1, 2, 3], [4, 5, 6]]
+        attention = self.attention(query=rows, key=rows)
+        assert as_matrix(attention.query, 3).shape == (2, 3)
+        high = np.ones((5, 3))
+        assert as_matrix(self.attention(query=high, key=high).key, 3).shape == (5, 3)
+        # A multiple of the identity has as many rows as columns.
+        assert self.attention(query=np.eye(3), key=2).key == 2.0
+
+    def test_heads(self):
+        attention = self.attention(heads=[{"value": -1}, {"query": 2, "key": np.eye(3)}])
+        assert attention.query is attention.key is attention.value is None
+        first, second = attention.heads
+        assert (first.query, first.key, first.value) == ("identity", "identity", -1.0)
+        assert (second.query, second.value) == (2.0, "identity")
+        assert len(second.key) == 3
+
+    def test_layers(self):
+        layers = [{"duration": 1, "value": -1}, {"duration": 0.5, "heads": [{}, {"key": 3}]}]
+        attention = self.attention(layers=layers)
+        assert attention.value is None
+        first, second = attention.layers
+        assert (first.duration, first.query, first.value) == (1.0, "identity", -1.0)
+        assert second.query is None
+        assert [head.key for head in second.heads] == ["identity", 3.0]
+
+    def test_random_values_leave_no_value(self):
+        attention = self.attention(random_values={"seed": 0, "duration": 0.1})
+        assert attention.value is None and attention.key == "identity"
+        assert attention.random_values.scale == 1.0
+        attention = self.attention(heads=[{}], random_values={"seed": 0, "duration": 0.1})
+        assert attention.heads[0].value is None and attention.heads[0].query == "identity"
+
+    def test_too_many_layers(self):
+        attention = {"beta": 1, "layers": [{"duration": 1}] * 100_001}
+        (problem,) = problems_of(minimal(attention=attention))
+        assert problem.startswith("attention.layers: ")
+        assert "must be a non-empty list of at most 100000 entries" in problem
+
+    def test_wrong_shapes_are_told_in_a_line(self):
+        attention = {"beta": 1, "query": np.ones((5000, 2)), "key": np.ones((2, 3))}
+        assert problems_of(minimal(attention=attention)) == (
+            "attention.query: has shape (5000, 2); must be a matrix of 3 columns",
+        )
+        attention = {"beta": 1, "query": np.ones((4, 3)), "key": np.ones((2, 3))}
+        assert problems_of(minimal(attention=attention)) == (
+            "attention.key: has shape (2, 3); must have as many rows as the query, 4",
+        )
 
 
 class TestInitial:
@@ -397,8 +469,17 @@ class TestRoundTrip:
             minimal(initial={"kind": "harmonic", "degree": 2, "amplitude": 0.1}),
             minimal(initial={"kind": "von-mises-fisher", "mean": [1, 2, 3], "concentration": 1}),
             minimal(particles={"seed": 2**100}),
+            minimal(attention={"beta": 1, "law": "sigmoid", "offset": -3}),
+            minimal(attention={"beta": 1, "law": "hardmax"}),
+            minimal(attention={"beta": 1, "heads": [{"query": LOW, "key": LOW}, {"value": -1}]}),
+            minimal(attention={"beta": 1, "layers": LAYERS}),
+            minimal(attention={"beta": 1, "random_values": RANDOM}),
+            minimal(attention={"beta": 1, "heads": [{"query": 2}, {}], "random_values": RANDOM}),
         ],
-        ids=["minimal", "both", "compare", "title", "matrices", "harmonic", "mean", "seed"],
+        ids=[
+            *("minimal", "both", "compare", "title", "matrices", "harmonic", "mean", "seed"),
+            *("sigmoid", "hardmax", "heads", "layers", "random", "random heads"),
+        ],
     )
     def test_of_a_dictionary(self, data):
         case = Case.from_dict(data)
@@ -436,6 +517,14 @@ class TestOverrides:
         case = Case.load(path, ["pde.refinement=0", "particles.number=100", "particles.seed=1"])
         assert case.pde.refinement == 0
         assert (case.particles.number, case.particles.seed) == (100, 1)
+
+    def test_heads_and_layers(self, tmp_path):
+        path = tmp_path / "case.toml"
+        path.write_text(MINIMAL)
+        heads = ["attention.heads=[{}, {}]", "attention.heads[1].value=2"]
+        assert Case.load(path, heads).attention.heads[1].value == 2.0
+        random = ["attention.random_values.seed=4", "attention.random_values.duration=1"]
+        assert Case.load(path, random).attention.random_values.seed == 4
 
     def test_last_one_wins(self):
         assert Case.load(TWO_CAPS, ["time.end=1", "time.end=2"]).time.end == 2.0

@@ -24,14 +24,32 @@ from meanformer.simulation.checkpoint import Checkpoint
 
 WORLD = MPI.COMM_WORLD
 TABLES = ("pde", "particles", "compare")
+TURN = [[0.0, -1.0, 0.0], [1.0, 0.0, 0.2], [0.0, 0.3, 0.5]]
+LOW = [[0.5, 0.2, -0.1], [0.3, -0.4, 0.8]]
+# Changes between two samples, between two steps, and at a sample.
+LAYERS = [
+    {"duration": 0.17, "query": LOW, "key": LOW, "value": TURN},
+    {"duration": 0.13, "heads": [{"value": -1.0}, {"query": TURN}]},
+    {"duration": 0.08},
+    {"duration": 9.0, "value": -1.0},
+]
+MODELS = {
+    "layers": {"layers": LAYERS},
+    "random values": {"random_values": {"seed": 1, "duration": 0.11}},
+    "sinkhorn": {"law": "sinkhorn"},
+    "sinkhorn of tilted layers": {
+        "law": "sinkhorn",
+        "layers": [{"duration": 0.17, "query": TURN, "value": TURN}, {"duration": 1.0}],
+    },
+}
 
 
-def case(end=0.6, beta=2.0, metrics=("harmonic", "w1"), number=60, **output):
+def case(end=0.6, beta=2.0, metrics=("harmonic", "w1"), number=60, model=None, **output):
     output.setdefault("fields", ["none"])
     cap = {"kind": "von-mises-fisher", "mean": [0.0, 0.6, 0.8], "concentration": 4.0}
     return Case.from_dict(
         {
-            "attention": {"beta": beta},
+            "attention": {"beta": beta} | (model or {}),
             "initial": cap,
             "pde": {"refinement": 1, "degree": 1},
             "particles": {"number": number},
@@ -118,6 +136,28 @@ class TestGoingOn:
         assert (parts / "density-2.bp").exists() and not (parts / "density-3.bp").exists()
 
     @pytest.mark.mpi
+    @pytest.mark.parametrize("solver, count", [(DensitySolver, 4), (TokenSolver, 35)])
+    @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+    def test_is_bit_for_bit_the_same_for_every_model(self, model, solver, count, shared_tmp_path):
+        wanted = case(0.4, metrics=["harmonic"], model=model)
+        whole, parts = shared_tmp_path / "whole", shared_tmp_path / "parts"
+        uninterrupted = run(wanted, whole)
+        assert uninterrupted.status == "done"
+        with after_steps(solver, count, signal_on(WORLD.size - 1)):
+            assert run(wanted, parts).status == "interrupted"
+        result = run(wanted, parts, resume=True)
+        assert 0 < result.summary["resumed_at"] < 0.4
+        assert texts(parts) == texts(whole)
+        assert result.summary["steps"] == uninterrupted.summary["steps"]
+
+    def test_with_more_layers_of_random_values_keeps_the_former_ones(self, tmp_path):
+        model = MODELS["random values"]
+        run(case(0.2, metrics=["harmonic"], model=model), tmp_path / "parts")
+        run(case(0.4, metrics=["harmonic"], model=model), tmp_path / "parts", resume=True)
+        run(case(0.4, metrics=["harmonic"], model=model), tmp_path / "whole")
+        assert texts(tmp_path / "parts") == texts(tmp_path / "whole")
+
+    @pytest.mark.mpi
     def test_on_other_ranks_agrees_to_round_off(self, shared_tmp_path):
         former, longer = case(0.2, metrics=["harmonic"]), case(0.4, metrics=["harmonic"])
         folder, columns = shared_tmp_path / "run", None
@@ -194,6 +234,13 @@ class TestRefused:
         assert "attention.beta: 3.0; must be 2.0" in message
         assert "particles.number: 50; must be 60" in message
         assert "time.end" not in message and "output" not in message
+
+    def test_another_layer(self, tmp_path):
+        run(case(0.2, model=MODELS["layers"]), tmp_path / "run")
+        layers = [*LAYERS[:2], {"duration": 0.1}, LAYERS[3]]
+        message = self.refused(tmp_path / "run", case(0.4, model={"layers": layers}))
+        assert "attention.layers[2].duration: 0.1; must be 0.08" in message
+        assert message.count("must be") == 1
 
     def test_a_damaged_state(self, folder):
         path = folder / "checkpoint" / "0001" / "state.npz"
