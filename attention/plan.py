@@ -141,7 +141,7 @@ def _share_of_pairs(problem: Problem) -> float:
     Those within ``_NATS`` of the largest logit X: a cap of a sphere, 1 - cos < ``_NATS`` / X, or
     of a ball.
     """
-    if not isinstance(problem.kernel, Exponential):
+    if not isinstance(problem.kernel, Exponential) or problem.space.dimension >= BLOCKED_FROM:
         return 1.0
     d = problem.space.dimension
     power = (d - 1) / 2 if isinstance(problem.space, Sphere) else (d + 1) / 2

@@ -12,7 +12,7 @@ import numpy as np
 from meanformer.attention import zonal
 from meanformer.attention.kernels import Exponential, Kernel, Sigmoid
 from meanformer.attention.laplace_grid import Grid
-from meanformer.attention.matrices import multiple_of_identity, times
+from meanformer.attention.matrices import multiple_of_identity, spectral_norm, times
 from meanformer.attention.pairs import Precision, largest, lengths
 from meanformer.attention.spaces import Array, Space, Sphere
 
@@ -64,7 +64,9 @@ class Problem:
 
     @cached_property
     def largest_logit(self) -> float:
-        """A bound of |<Ax,y>| over all ranks, collective the first time."""
+        """A bound of |<Ax,y>| over all ranks, collective the first time in R^d."""
+        if isinstance(self.space, Sphere):
+            return spectral_norm(self.logits)
         queries, points = (largest(lengths(a), self.comm) for a in (self.queries, self.points))
         return queries * points
 

@@ -169,7 +169,7 @@ class Torch:
     """``torch.nn.functional.scaled_dot_product_attention`` on the CPU, in its fused kernel."""
 
     name = "torch"
-    how = "pip install torch (the extra bench), or Debian's python3-torch"
+    how = "pip install torch (the extra bench-torch), or Debian's python3-torch"
     adapts = False
 
     def environment(self, cores: int) -> dict[str, str]:
