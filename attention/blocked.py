@@ -26,8 +26,8 @@ from meanformer.attention.tiles import (
     turn_logistics,
 )
 
-# A block's logits, in double precision, fill 1 MiB of L2 cache.
-_TARGETS, _POINTS = 256, 512
+# Larger than L2 cache, for which matrix products are faster: measured on Zen 5.
+_TARGETS, _POINTS = 512, 1024
 # Bits by which terms may exceed their reference before sums are scaled anew.
 _SLACK = 8.0
 

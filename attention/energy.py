@@ -17,7 +17,8 @@ from meanformer.attention.sums import AttentionDomainError
 #: Laws that have an interaction energy.
 ENERGETIC = frozenset({"softmax", "unnormalised", "linear", "l2", "sinkhorn"})
 
-_TOLERANCE = 1e-10
+# Of Z where it is small, and where there is almost no mass to weigh the error.
+_TOLERANCE = 1e-8
 
 
 def interaction_energy(

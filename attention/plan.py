@@ -23,8 +23,9 @@ from meanformer.attention.zonal_sums import LEAST_AMPLITUDE, ZonalSums, absolute
 
 Choice = Literal["harmonic", "laplace", "direct"]
 
-# Terms that are smaller than the largest by more nats are left out of direct sums.
-_NATS = 40.0
+# Points whose logits are smaller than the largest by more nats are left out of direct sums: half of
+# it for the round-off, and as much again for the size of leaves.
+_NATS = 80.0
 
 
 @dataclass(frozen=True)

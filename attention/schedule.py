@@ -53,8 +53,10 @@ class Schedule:
             )
         if not np.all((lengths > 0) & np.isfinite(lengths)):
             raise ValueError("schedule: durations must be positive and finite")
-        #: Times at which layers end, ``shape=(len(layers),)``.
-        self.ends = np.cumsum(np.broadcast_to(lengths, len(self.layers)))
+        ends = np.cumsum(np.broadcast_to(lengths, len(self.layers)))
+        #: Times at which layers end, ``shape=(len(layers),)``. To twelve digits: sums of durations
+        #: are off by round-off, and nobody wants a step from 0.3 to 0.30000000000000004.
+        self.ends = np.array([float(f"{time:.12g}") for time in ends])
 
     def during(self, time: float) -> Attention:
         """The layer at a time; at the moment of a change, the one that begins."""

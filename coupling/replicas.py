@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from meanformer.attention import Attention
+from meanformer.attention import Model
 from meanformer.particles import TokenSolver
 
 _REPLICAS = 8
@@ -28,9 +28,7 @@ class TokenReplicas:
         steps: Steps taken by all of them together.
     """
 
-    def __init__(
-        self, tokens: TokenSolver, attention: Attention, step: float | None = None
-    ) -> None:
+    def __init__(self, tokens: TokenSolver, attention: Model, step: float | None = None) -> None:
         """Deal out the tokens. Collective."""
         count = min(_REPLICAS, tokens.number)
         replica = (tokens.first + np.arange(len(tokens.points))) % count

@@ -49,7 +49,7 @@ def build(case: c.Case, comm: MPI.Intracomm) -> State:
     if case.compare is not None and "harmonic" in case.compare.metrics:
         assert state.density is not None and state.tokens is not None
         # They pass the model on to their solvers, which take any.
-        state.replicas = TokenReplicas(state.tokens, attention, step)  # type: ignore[arg-type]
+        state.replicas = TokenReplicas(state.tokens, attention, step)
         calibrate(state.replicas, state.density)
     return state
 

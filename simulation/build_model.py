@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from meanformer.attention import Attention, Head, Model, Schedule, random_values
 from meanformer.simulation import case as c
 
@@ -21,14 +19,12 @@ def build_model(table: c.AttentionTable, dimension: int, end: float) -> Model:
     random = table.random_values
     if table.layers is not None:
         layers = [_attention(table, layer, dimension) for layer in table.layers]
-        return _meeting_samples(Schedule(layers, [layer.duration for layer in table.layers]))
+        return Schedule(layers, [layer.duration for layer in table.layers])
     attention = _attention(table, table, dimension)
     if random is None:
         return attention
     count = max(1, math.ceil(end / random.duration - 1e-9))
-    return _meeting_samples(
-        random_values(attention, dimension, count, random.seed, random.scale, random.duration)
-    )
+    return random_values(attention, dimension, count, random.seed, random.scale, random.duration)
 
 
 def _attention(table: c.AttentionTable, layer: c.HeadsTable, dimension: int) -> Attention:
@@ -40,13 +36,3 @@ def _attention(table: c.AttentionTable, layer: c.HeadsTable, dimension: int) -> 
     # What a law does not have, it does not read.
     offset, tie_tolerance = table.offset or 0.0, table.tie_tolerance or 0.0
     return Attention(table.law, table.beta, heads=heads, offset=offset, tie_tolerance=tie_tolerance)
-
-
-def _meeting_samples(schedule: Schedule) -> Schedule:
-    """The schedule with changes to twelve digits, as sample times are.
-
-    Sums of durations are off by round-off: between a sample at 0.3 and a change at
-    0.30000000000000004 the solvers would take a step.
-    """
-    schedule.ends = np.array([float(f"{time:.12g}") for time in schedule.ends])
-    return schedule

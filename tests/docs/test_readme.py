@@ -7,12 +7,19 @@ import meanformer
 
 ROOT = Path(meanformer.__file__).resolve().parent
 README = (ROOT / "README.md").read_text()
+RUN, ATTENTION = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_attention_alone(capsys):
+    code, replaced = re.subn("100_000", "5_000", ATTENTION)
+    assert replaced == 1
+    exec(compile(code, "README.md", "exec"), {})
+    assert "laplace: " in capsys.readouterr().out
 
 
 def test_the_python_of_the_readme(monkeypatch, capsys):
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     small = '["time.end=0.2", "pde.refinement=2", "particles.number=400"]'
-    code, replaced = re.subn(r'(?<=two-caps.toml")', f", overrides={small}", block)
+    code, replaced = re.subn(r'(?<=two-caps.toml")', f", overrides={small}", RUN)
     assert replaced == 1
     monkeypatch.chdir(ROOT)
     exec(compile(code, "README.md", "exec"), {})
