@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import expm
 
+from meanformer.attention.backends.pairs import Precision
 from meanformer.attention.evaluator import Evaluator, Field
 from meanformer.attention.heads import Head
 from meanformer.attention.matrices import spectral_norm, sum_of, times
-from meanformer.attention.pairs import Precision
 from meanformer.attention.plan import Choice, Plan
 from meanformer.attention.spaces import Array, Space
 

@@ -9,10 +9,10 @@ from mpi4py import MPI
 import numpy as np
 
 from meanformer.attention.attention import Attention
+from meanformer.attention.backends.sums import AttentionDomainError
 from meanformer.attention.heads import Head
 from meanformer.attention.matrices import times
 from meanformer.attention.spaces import Array, Space
-from meanformer.attention.sums import AttentionDomainError
 
 #: Laws that have an interaction energy.
 ENERGETIC = frozenset({"softmax", "unnormalised", "linear", "l2", "sinkhorn"})

@@ -10,12 +10,12 @@ from mpi4py import MPI
 import numpy as np
 import numpy.typing as npt
 
+from meanformer.attention.backends.pairs import Precision
+from meanformer.attention.backends.sums import AttentionDomainError, Sums
 from meanformer.attention.laws import HeadField
 from meanformer.attention.matrices import times
-from meanformer.attention.pairs import Precision
 from meanformer.attention.plan import Choice, Plan
 from meanformer.attention.spaces import Array, Space
-from meanformer.attention.sums import AttentionDomainError, Sums
 
 if TYPE_CHECKING:
     from meanformer.attention.attention import Attention

@@ -16,7 +16,12 @@ import ducc0
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.attention.nonuniform import SETTINGS, random_parts, shares, transform_threads
+from meanformer.attention.nonuniform import (
+    SETTINGS,
+    random_parts,
+    shares,
+    transform_threads,
+)
 from meanformer.attention.spaces import Array
 from meanformer.attention.workers import share_out
 

@@ -10,15 +10,15 @@ from mpi4py import MPI
 import numpy as np
 from scipy.special import expit
 
+from meanformer.attention.backends.kernels import Exponential, Hardmax, Kernel, Linear, Sigmoid
+from meanformer.attention.backends.pairs import Precision
+from meanformer.attention.backends.sums import Sums
 from meanformer.attention.heads import Head
-from meanformer.attention.kernels import Exponential, Hardmax, Kernel, Linear, Sigmoid
 from meanformer.attention.matrices import multiple_of_identity, times
-from meanformer.attention.pairs import Precision
 from meanformer.attention.plan import Choice, choose
 from meanformer.attention.problem import Problem
 from meanformer.attention.sinkhorn import Potential
 from meanformer.attention.spaces import Array, Space, Sphere
-from meanformer.attention.sums import Sums
 
 if TYPE_CHECKING:
     from meanformer.attention.attention import Attention

@@ -8,18 +8,23 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from meanformer.attention.blocked import BlockedSums
-from meanformer.attention.direct import DirectSums
-from meanformer.attention.kernels import Exponential, Hardmax, Linear
-from meanformer.attention.laplace import LaplaceSums
-from meanformer.attention.linear import LinearSums
+from meanformer.attention.backends.blocked import BlockedSums
+from meanformer.attention.backends.direct import DirectSums
+from meanformer.attention.backends.kernels import Exponential, Hardmax, Linear
+from meanformer.attention.backends.laplace import LaplaceSums
+from meanformer.attention.backends.linear import LinearSums
+from meanformer.attention.backends.pairs import BLOCKED_FROM, direct_cost
+from meanformer.attention.backends.sums import Backend
+from meanformer.attention.backends.zonal import degree_for, eigenvalues
+from meanformer.attention.backends.zonal_sums import (
+    LEAST_AMPLITUDE,
+    ZonalSums,
+    absolute_error,
+    zonal_cost,
+)
 from meanformer.attention.matrices import times
-from meanformer.attention.pairs import BLOCKED_FROM, direct_cost
 from meanformer.attention.problem import Problem
 from meanformer.attention.spaces import Sphere
-from meanformer.attention.sums import Backend
-from meanformer.attention.zonal import degree_for, eigenvalues
-from meanformer.attention.zonal_sums import LEAST_AMPLITUDE, ZonalSums, absolute_error, zonal_cost
 
 Choice = Literal["harmonic", "laplace", "direct"]
 

@@ -9,11 +9,11 @@ from mpi4py import MPI
 
 import numpy as np
 
-from meanformer.attention import zonal
-from meanformer.attention.kernels import Exponential, Kernel, Sigmoid
-from meanformer.attention.laplace_grid import Grid
+from meanformer.attention.backends import zonal
+from meanformer.attention.backends.kernels import Exponential, Kernel, Sigmoid
+from meanformer.attention.backends.laplace_grid import Grid
+from meanformer.attention.backends.pairs import Precision, largest, lengths
 from meanformer.attention.matrices import multiple_of_identity, spectral_norm, times
-from meanformer.attention.pairs import Precision, largest, lengths
 from meanformer.attention.spaces import Array, Space, Sphere
 
 

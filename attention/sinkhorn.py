@@ -17,8 +17,8 @@ from mpi4py import MPI
 
 import numpy as np
 
+from meanformer.attention.backends.sums import AttentionDomainError, Backend
 from meanformer.attention.spaces import Array
-from meanformer.attention.sums import AttentionDomainError, Backend
 
 _MOST_ITERATIONS = 2000
 _HISTORY = 8

@@ -5,8 +5,8 @@ import pytest
 from scipy.special import eval_legendre, gamma, iv
 
 from meanformer.attention import Attention, Sphere
+from meanformer.attention.backends.zonal import scaled_bessel
 from meanformer.attention.measures import ZonalHarmonic
-from meanformer.attention.zonal import scaled_bessel
 
 T, W = np.polynomial.legendre.leggauss(400)
 

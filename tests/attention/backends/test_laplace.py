@@ -5,10 +5,10 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 
-from meanformer.attention.chebyshev import Boxed
-from meanformer.attention.laplace import LaplaceSums
-from meanformer.attention.laplace_grid import Grid, interpolation_error
-from meanformer.attention.laplace_transform import (
+from meanformer.attention.backends.chebyshev import Boxed
+from meanformer.attention.backends.laplace import LaplaceSums
+from meanformer.attention.backends.laplace_grid import Grid, interpolation_error
+from meanformer.attention.backends.laplace_transform import (
     factors,
     nodes,
     series_from_values,

@@ -5,8 +5,8 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 
-from meanformer.attention.zonal import Exponential, Sigmoid
-from meanformer.attention.zonal_sums import ZonalSums, zonal_cost
+from meanformer.attention.backends.zonal import Exponential, Sigmoid
+from meanformer.attention.backends.zonal_sums import ZonalSums, zonal_cost
 
 KERNELS = [Exponential(b) for b in (-1000.0, -10.0, 0.0, 1e-3, 1.0, 10.0, 100.0, 1000.0, 1e4)]
 KERNELS += [Sigmoid(b, c) for b in (-10.0, 0.0, 1.0, 10.0) for c in (-3.0, 0.0, 2.0)]

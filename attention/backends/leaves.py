@@ -12,8 +12,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from meanformer.attention.backends.tiles import LEAF, STRIP
 from meanformer.attention.spaces import Array
-from meanformer.attention.tiles import LEAF, STRIP
 
 Integers = npt.NDArray[np.int64]
 

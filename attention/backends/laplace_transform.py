@@ -15,7 +15,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.attention.chebyshev import pieces
+from meanformer.attention.backends.chebyshev import pieces
 from meanformer.attention.spaces import Array
 from meanformer.attention.workers import share_out
 

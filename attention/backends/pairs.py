@@ -17,10 +17,10 @@ from mpi4py import MPI
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.attention.kernels import Exponential, Hardmax, Sigmoid
-from meanformer.attention.ring import around_the_ring
+from meanformer.attention.backends.kernels import Exponential, Hardmax, Sigmoid
+from meanformer.attention.backends.ring import around_the_ring
+from meanformer.attention.backends.sums import Sums
 from meanformer.attention.spaces import Array
-from meanformer.attention.sums import Sums
 from meanformer.attention.workers import share_out
 
 Precision = Literal["double", "single"]

@@ -15,16 +15,16 @@ from mpi4py import MPI
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.attention.kernels import Exponential, Hardmax, Sigmoid
-from meanformer.attention.pairs import PairKernel, PairSums, Precision
-from meanformer.attention.spaces import Array
-from meanformer.attention.threads import threads
-from meanformer.attention.tiles import (
+from meanformer.attention.backends.kernels import Exponential, Hardmax, Sigmoid
+from meanformer.attention.backends.pairs import PairKernel, PairSums, Precision
+from meanformer.attention.backends.tiles import (
     raise_to_row_maxima,
     turn_exponentials,
     turn_indicators,
     turn_logistics,
 )
+from meanformer.attention.spaces import Array
+from meanformer.attention.threads import threads
 
 # Larger than L2 cache, for which matrix products are faster: measured on Zen 5.
 _TARGETS, _POINTS = 512, 1024

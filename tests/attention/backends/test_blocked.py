@@ -5,9 +5,9 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 
-from meanformer.attention.blocked import BlockedSums
-from meanformer.attention.direct import DirectSums
-from meanformer.attention.kernels import Exponential, Hardmax, Sigmoid
+from meanformer.attention.backends.blocked import BlockedSums
+from meanformer.attention.backends.direct import DirectSums
+from meanformer.attention.backends.kernels import Exponential, Hardmax, Sigmoid
 
 BETAS = [-10.0, 0.0, 1e-3, 1.0, 10.0, 100.0, 1000.0]
 PRECISIONS = {"double": 1e-14, "single": 4e-6}

@@ -17,16 +17,16 @@ from mpi4py import MPI
 
 import numpy as np
 
-from meanformer.attention.chebyshev import Boxed
-from meanformer.attention.laplace_grid import LARGEST_GRID, MODERATE_EXPONENT, Grid
-from meanformer.attention.laplace_transform import (
+from meanformer.attention.backends.chebyshev import Boxed
+from meanformer.attention.backends.laplace_grid import LARGEST_GRID, MODERATE_EXPONENT, Grid
+from meanformer.attention.backends.laplace_transform import (
     factors,
     transform,
     transform_matrix,
     transform_scaled,
 )
+from meanformer.attention.backends.sums import Sums
 from meanformer.attention.spaces import Array
-from meanformer.attention.sums import Sums
 from meanformer.attention.workers import share_out
 
 # Waking threads takes longer than sorting fewer.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from meanformer.attention import fourier, nonuniform
+from meanformer.attention.backends import fourier, nonuniform
 
 DEGREE = 40
 

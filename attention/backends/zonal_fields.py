@@ -13,7 +13,8 @@ from mpi4py import MPI
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.attention import fourier, harmonics
+from meanformer.attention import harmonics
+from meanformer.attention.backends import fourier
 from meanformer.attention.nonuniform import crowded
 from meanformer.attention.spaces import Array
 

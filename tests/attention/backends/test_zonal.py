@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from meanformer.attention.zonal import (
+from meanformer.attention.backends.zonal import (
     LARGEST_DEGREE,
     Exponential,
     Sigmoid,

@@ -14,11 +14,10 @@ from mpi4py import MPI
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.attention import kernels
-from meanformer.attention.direct import DirectSums
-from meanformer.attention.spaces import Array, Sphere
-from meanformer.attention.sums import Sums
-from meanformer.attention.zonal import (
+from meanformer.attention.backends import kernels
+from meanformer.attention.backends.direct import DirectSums
+from meanformer.attention.backends.sums import Sums
+from meanformer.attention.backends.zonal import (
     Exponential,
     Kernel,
     degree_for,
@@ -27,7 +26,14 @@ from meanformer.attention.zonal import (
     radial,
     slopes,
 )
-from meanformer.attention.zonal_fields import CircleField, Field, Moments, Multipliers, SphereField
+from meanformer.attention.backends.zonal_fields import (
+    CircleField,
+    Field,
+    Moments,
+    Multipliers,
+    SphereField,
+)
+from meanformer.attention.spaces import Array, Sphere
 
 # The transforms' own errors are not always as well spread as the moments of the measure.
 LEAST_AMPLITUDE = 0.15

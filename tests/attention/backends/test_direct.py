@@ -7,11 +7,11 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 
-from meanformer.attention import direct
-from meanformer.attention.direct import DirectSums
-from meanformer.attention.kernels import Exponential, Hardmax, Sigmoid
-from meanformer.attention.leaves import leaf_order
-from meanformer.attention.tiles import LEAF
+from meanformer.attention.backends import direct
+from meanformer.attention.backends.direct import DirectSums
+from meanformer.attention.backends.kernels import Exponential, Hardmax, Sigmoid
+from meanformer.attention.backends.leaves import leaf_order
+from meanformer.attention.backends.tiles import LEAF
 
 BETAS = [-10.0, 0.0, 1e-3, 1.0, 10.0, 100.0, 1000.0]
 PRECISIONS = {"double": 1e-14, "single": 4e-6}

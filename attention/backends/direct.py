@@ -14,9 +14,9 @@ from mpi4py import MPI
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.attention.kernels import Exponential, Hardmax, Sigmoid
-from meanformer.attention.leaves import Integers, Kept, Leaves, leaf_order
-from meanformer.attention.pairs import (
+from meanformer.attention.backends.kernels import Exponential, Hardmax, Sigmoid
+from meanformer.attention.backends.leaves import Integers, Kept, Leaves, leaf_order
+from meanformer.attention.backends.pairs import (
     LOG2_E,
     NOTHING,
     PairKernel,
@@ -25,9 +25,7 @@ from meanformer.attention.pairs import (
     largest,
     lengths,
 )
-from meanformer.attention.spaces import Array
-from meanformer.attention.threads import threads
-from meanformer.attention.tiles import (
+from meanformer.attention.backends.tiles import (
     COLUMNS,
     COORDINATES,
     LANES,
@@ -38,6 +36,8 @@ from meanformer.attention.tiles import (
     add_logistics,
     raise_to_maxima,
 )
+from meanformer.attention.spaces import Array
+from meanformer.attention.threads import threads
 
 # Bits by which a term may exceed its reference: sums of many still fit.
 _HEADROOM = {"double": 500.0, "single": 50.0}

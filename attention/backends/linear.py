@@ -6,8 +6,8 @@ from mpi4py import MPI
 
 import numpy as np
 
+from meanformer.attention.backends.sums import Sums
 from meanformer.attention.spaces import Array
-from meanformer.attention.sums import Sums
 
 
 class LinearSums:
