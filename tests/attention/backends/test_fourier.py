@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from meanformer.attention.backends import fourier, nonuniform
+from meanformer.attention import nonuniform
+from meanformer.attention.backends import fourier
 
 DEGREE = 40
 
