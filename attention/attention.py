@@ -82,11 +82,17 @@ class Attention:
                 raise ValueError(f"{name} is {number}; it must be finite")
         if self.tie_tolerance < 0:
             raise ValueError(f"tie_tolerance is {self.tie_tolerance}; it must not be negative")
+        try:
+            object.__setattr__(self, "heads", tuple(self.heads))
+        except TypeError:
+            raise ValueError("heads must be a sequence of Head") from None
         if not all(isinstance(head, Head) for head in self.heads):
             raise ValueError("heads must be a sequence of Head")
         if self.heads and any(m is not None for m in (self.query, self.key, self.value)):
             raise ValueError("heads stand in place of query, key and value: give one or the other")
-        Head(self.query, self.key, self.value)
+        head = Head(self.query, self.key, self.value)
+        for name in ("query", "key", "value"):
+            object.__setattr__(self, name, getattr(head, name))
 
     @property
     def all_heads(self) -> tuple[Head, ...]:
@@ -132,8 +138,10 @@ class Attention:
             weights: This rank's share of the w, ``shape=(n,)``. Slightly negative ones are
                 allowed as long as Z > 0.
             space: ``Sphere(d)`` or ``Euclidean(d)``.
-            tolerance: Error allowed in Z and v, relative to the sums of the absolute values of
-                their terms in double precision.
+            tolerance: Error allowed in Z, relative, and in the average of y, relative to the
+                largest |y| (in Euclidean space, about the middle of all points); where weights
+                have both signs, times sum |w| k / |Z|. Round-off remains: about 1e-16 times the
+                largest logit, and 1e-11 in sums by series.
             comm: The ranks over which the measure is distributed, or None.
             backend: "harmonic", "laplace" or "direct" in place of the fastest: see ``plan``.
             precision: "single" for direct sums in single precision; the tolerance does not hold.
@@ -218,12 +226,13 @@ class Attention:
             time: t, dimensionless.
 
         Raises:
-            ValueError: If the law is not normalised, or e^{tV} overflows.
+            ValueError: If the law is not normalised, values are relative, or e^{tV} overflows.
         """
         if not self.normalised:
-            raise ValueError(
-                f"law is {self.law!r}; rescaled variables need one of {', '.join(NORMALISED)}"
-            )
+            allowed = ", ".join(sorted(NORMALISED))
+            raise ValueError(f"law is {self.law!r}; rescaled variables need one of {allowed}")
+        if self.relative:
+            raise ValueError("relative is True; rescaled variables are for values V y")
         heads = self.all_heads
         total = sum_of([head.matrices[2] for head in heads])
         forward, backward = _exponential(time * total), _exponential(-time * total)

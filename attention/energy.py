@@ -9,7 +9,6 @@ from mpi4py import MPI
 import numpy as np
 
 from meanformer.attention.attention import Attention
-from meanformer.attention.backends.sums import AttentionDomainError
 from meanformer.attention.heads import Head
 from meanformer.attention.matrices import times
 from meanformer.attention.spaces import Array, Space
@@ -50,11 +49,12 @@ def interaction_energy(
         The energy, dimensionless; plus or minus infinity beyond double precision.
 
     Raises:
-        ValueError: If the law has no energy (sigmoid, hardmax).
+        ValueError: If the law has no energy (sigmoid, hardmax), or an argument is wrong.
+        AttentionDomainError: If there is no mass, or Sinkhorn's iteration does not converge.
     """
     if attention.law not in ENERGETIC:
         raise ValueError(
-            f"law is {attention.law!r}; an interaction energy have {', '.join(sorted(ENERGETIC))}"
+            f"law is {attention.law!r}; only these have an energy: {', '.join(sorted(ENERGETIC))}"
         )
     measure = _Measure(points, weights, space, comm)
     return sum(measure.energy(attention, head) for head in attention.all_heads)
@@ -70,32 +70,27 @@ class _Measure:
     def energy(self, attention: Attention, head: Head) -> float:
         """The energy of one head."""
         law, beta = attention.law, attention.beta
+        # V and what is relative to the target play no role.
+        alone = replace(
+            attention, query=None, key=None, value=None, relative=False,
+            heads=(Head(head.query, head.key),),
+        )  # fmt: skip
+        evaluator = alone.prepare(self._points, self._points, self._space, _TOLERANCE, self._comm)
+        (sums,), _ = evaluator.sums(self._weights)
         if law == "linear":
             moments = self._integral(self._points[:, :, None] * self._points[:, None, :])
             left, right = (times(matrix, moments) for matrix in (head.product, head.product.T))
             return beta * float(np.trace(left @ right)) / 4
         if beta == 0:
             return self._limit(law, head)
-        # V and what is relative to the target play no role.
-        alone = replace(
-            attention, query=None, key=None, value=None, relative=False,
-            heads=(Head(head.query, head.key),),
-            law="unnormalised" if law == "softmax" else law,
-        )  # fmt: skip
-        try:
-            evaluator = alone.prepare(
-                self._points, self._points, self._space, _TOLERANCE, self._comm
-            )
-            field = evaluator(self._weights)
-        except AttentionDomainError:
-            if law == "sinkhorn":
-                raise
-            return float(np.copysign(np.inf, beta))
         if law == "sinkhorn":  # log Z = -f
             (potential,) = evaluator.potentials
-            return float(self._integral(field.log_partition[0] - potential)) / (2 * beta)
-        partition = field.partition[0] * np.exp(field.log_scale[0])
-        return float(self._integral(partition)) / (2 * beta)
+            assert potential is not None
+            minus_other = np.log(sums.partition) + sums.log_scale
+            return float(self._integral(minus_other - potential)) / (2 * beta)
+        with np.errstate(over="ignore"):
+            share = self._integral(sums.partition * np.exp(sums.log_scale))
+        return float(share) / (2 * beta) if np.isfinite(share) else float(np.copysign(np.inf, beta))
 
     def _limit(self, law: str, head: Head) -> float:
         mean = self._integral(self._points)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from numbers import Real
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from mpi4py import MPI
 
@@ -15,11 +16,12 @@ from meanformer.attention.backends.sums import AttentionDomainError, Sums
 from meanformer.attention.laws import HeadField
 from meanformer.attention.matrices import times
 from meanformer.attention.plan import Choice, Plan
-from meanformer.attention.spaces import Array, Space
+from meanformer.attention.spaces import Array, Space, Sphere
 
 if TYPE_CHECKING:
     from meanformer.attention.attention import Attention
 
+_NO_NUMBERS = (0, 0, 0)
 # Speeds beyond e^300 leave no room for squares of vectors.
 _LARGEST_EXPONENT = 300.0
 
@@ -65,11 +67,12 @@ class Evaluator:
         """See ``Attention.prepare``."""
         self._comm, self._space = comm, space
         self._attention = attention
-        same = targets is points
+        # Ranks must agree on it: what comes is collective.
+        same = self._everywhere(targets is points)
         self._points = _as_real(points)
         self._targets = self._points if same else _as_real(targets)
         self._agree(
-            (None if tolerance > 0 else f"tolerance is {tolerance}; it must be positive")
+            _problem_with_options(tolerance, backend, precision)
             or self._problem_with("targets", self._targets)
             or self._problem_with("points", self._points)
             or self._problem_with_heads()
@@ -77,6 +80,9 @@ class Evaluator:
         # Lengths off by what ``holds`` lets pass would move the logits by 1e-6 |beta|.
         self._points = space.retract(self._points)
         self._targets = self._points if same else space.retract(self._targets)
+        if not isinstance(space, Sphere):  # not the caller's own arrays, which may change
+            self._points = self._points.copy()
+            self._targets = self._points if same else self._targets.copy()
         self._heads = [
             HeadField(
                 attention, head, self._targets, self._points, space, tolerance, comm, backend,
@@ -121,14 +127,8 @@ class Evaluator:
             ValueError: On every rank, if the shape is wrong or a weight is not finite.
             AttentionDomainError: See ``Attention.velocity``.
         """
-        weights = _as_real(weights)
-        mass = self._total(weights)
-        if mass == 0:
-            raise AttentionDomainError(
-                "attention: there is no mass: all weights are zero, and Z is not positive"
-            )
+        heads, mass = self.sums(weights)
         velocity: Array = np.zeros_like(self._targets)
-        heads = [head(weights) for head in self._heads]
         for head, sums in zip(self._heads, heads, strict=True):
             velocity += times(self._mean(sums), head.value.T)
         return Field(
@@ -138,11 +138,31 @@ class Evaluator:
             mass,
         )
 
+    def sums(self, weights: Array) -> tuple[list[Sums], float]:
+        """The sums of every head, whatever their signs and sizes, and the sum of |w|.
+
+        Collective; arguments and errors as for a call, but for those of a domain.
+        """
+        weights = _as_real(weights)
+        mass = self._total(weights)
+        if mass == 0:
+            raise AttentionDomainError(
+                "attention: there is no mass: all weights are zero, and Z is not positive"
+            )
+        return [head(weights) for head in self._heads], mass
+
     def warm(self, earlier: Evaluator | None) -> None:
         """Start Sinkhorn's iteration from the potentials of an evaluator of as many points.
 
         None forgets every earlier call: the next one depends on its weights alone.
+
+        Raises:
+            ValueError: If the other one has other numbers of points or heads.
         """
+        if earlier is not None and (
+            len(earlier._heads) != len(self._heads) or len(earlier._points) != len(self._points)
+        ):
+            raise ValueError("warm: the earlier evaluator has other numbers of points or heads")
         for number, head in enumerate(self._heads):
             head.start_from(None if earlier is None else earlier._heads[number])
 
@@ -153,9 +173,11 @@ class Evaluator:
             self._refuse(~(partition > 0), "Z is not positive; are weights negative?")
             mean, total = moment / partition[:, None], np.ones(len(partition))
         else:
+            largest = np.maximum(np.abs(partition), np.abs(moment).max(axis=1, initial=0.0))
             with np.errstate(divide="ignore"):
-                exponent = np.log(np.abs(partition)) + sums.log_scale
-            self._refuse(exponent > _LARGEST_EXPONENT, "e^<Ax,y> exceeds double precision")
+                exponent = np.log(largest) + sums.log_scale
+            what = "e^<Ax,y>" if self._attention.law == "unnormalised" else "the sum of its kernel"
+            self._refuse(exponent > _LARGEST_EXPONENT, f"{what} exceeds double precision")
             # In two steps: the scale may exceed double precision where the sums do not.
             half = np.exp(sums.log_scale / 2)
             mean, total = moment * half[:, None] * half[:, None], partition * half * half
@@ -173,7 +195,9 @@ class Evaluator:
     def _total(self, weights: Array) -> float:
         """Sum of all ranks' |w|, once they are known to be good."""
         problem = None
-        if weights.shape != self._points.shape[:1]:
+        if weights.shape == _NO_NUMBERS:
+            problem = "weights must be real numbers"
+        elif weights.shape != self._points.shape[:1]:
             problem = f"weights have shape {weights.shape}; expected {self._points.shape[:1]}"
         elif not np.all(np.isfinite(weights)):
             first = int(np.argmin(np.isfinite(weights)))
@@ -186,6 +210,8 @@ class Evaluator:
 
     def _problem_with(self, name: str, array: Array) -> str | None:
         d = self._space.dimension
+        if array.shape == _NO_NUMBERS:
+            return f"{name} must be real numbers"
         if array.ndim != 2 or array.shape[1] != d:
             return f"{name} have shape {array.shape}; expected (n, {d})"
         if not np.all(np.isfinite(array)):
@@ -219,8 +245,24 @@ class Evaluator:
                 return f"{found} (on rank {rank})"
         return None
 
+    def _everywhere(self, condition: bool) -> bool:
+        return condition if self._comm is None else self._comm.allreduce(condition, op=MPI.LAND)
+
     def _sum(self, number: float) -> float:
         return number if self._comm is None else self._comm.allreduce(number)
+
+
+def _problem_with_options(tolerance: object, backend: object, precision: object) -> str | None:
+    """What is wrong with the options of an evaluation, if anything."""
+    if not (isinstance(tolerance, Real) and float(tolerance) > 0):
+        return f"tolerance is {tolerance!r}; it must be positive"
+    for name, given, allowed in (
+        ("backend", backend, ("auto", *get_args(Choice))),
+        ("precision", precision, get_args(Precision)),
+    ):
+        if given not in allowed:
+            return f"{name} is {given!r}; allowed: {', '.join(allowed)}"
+    return None
 
 
 def _first_row(array: Array, good: Callable[[Array], bool]) -> int:
@@ -229,9 +271,9 @@ def _first_row(array: Array, good: Callable[[Array], bool]) -> int:
 
 
 def _as_real(given: npt.ArrayLike) -> Array:
-    """An array of real numbers; one of shape (0, 0, 0), which fits nowhere, if it is none."""
+    """An array of real numbers; one of the shape ``_NO_NUMBERS``, which fits nowhere, if none."""
     try:
         array = np.ascontiguousarray(given)
         return array.astype(float, casting="same_kind", copy=False)
     except (TypeError, ValueError):
-        return np.empty((0, 0, 0))
+        return np.empty(_NO_NUMBERS)

@@ -39,6 +39,8 @@ class Head:
                 raise ValueError(f"{name} has shape {matrix.shape}; must be a number or {shape}")
             if not np.all(np.isfinite(matrix)):
                 raise ValueError(f"{name} must be finite")
+            if matrix.ndim:  # a copy: the caller's own array may change
+                object.__setattr__(self, name, matrix)
         q, k, v = self.matrices
         square = {name for name, m in (("query", q), ("key", k), ("value", v)) if is_square(m)}
         if q.ndim and k.ndim:

@@ -56,6 +56,8 @@ class HeadField:
             self._log_factors = -beta * _squares(times(points, key.T))
             self._shift = -beta * _squares(times(targets, query.T))
             beta = 2 * beta
+        if attention.law == "hardmax":  # whose maximisers know the sign of beta only
+            beta = float(np.sign(beta))
         kernels: dict[str, Kernel] = {
             "linear": Linear(),
             "sigmoid": Sigmoid(attention.offset),
@@ -83,8 +85,10 @@ class HeadField:
     def _sinkhorn(self, problem: Problem, choice: Choice | Literal["auto"]) -> Potential:
         """The potential on the points themselves."""
         rows, columns = self._backend, None
-        if problem.targets is not problem.points:
-            _, rows = choose(replace(problem, targets=problem.points), choice)
+        if problem.targets is not problem.points or problem.precision == "single":
+            # In double precision: marginals would not reach any tolerance in single.
+            problem = replace(problem, targets=problem.points, precision="double")
+            _, rows = choose(problem, choice)
         logits = problem.logits
         if logits.ndim and not np.array_equal(logits, logits.T):
             turned = replace(problem, targets=problem.points, query=problem.key, key=problem.query)
@@ -111,6 +115,7 @@ class HeadField:
         points, weights, factors = block[:, :-2], block[:, -2], block[:, -1]
         logits = self._queries @ points.T
         there = weights != 0
+        logits[:, ~there] = -np.inf if isinstance(self._kernel, Exponential) else 0.0
         match self._kernel:
             case Linear():
                 return weights * logits

@@ -14,7 +14,10 @@ _ROUND_OFF = 1e-15
 
 def matrix_of(given: npt.ArrayLike | None) -> Array:
     """A number (zero-dimensional) or a matrix; None is the identity."""
-    return np.asarray(1.0 if given is None else given, dtype=float)
+    matrix = np.array(1.0 if given is None else given)
+    if not np.can_cast(matrix.dtype, float, casting="same_kind"):
+        raise TypeError("not a matrix of real numbers")
+    return matrix.astype(float)
 
 
 def times(left: Array, right: Array) -> Array:

@@ -12,6 +12,7 @@ from meanformer.attention.backends.blocked import BlockedSums
 from meanformer.attention.backends.direct import DirectSums
 from meanformer.attention.backends.kernels import Exponential, Hardmax, Linear
 from meanformer.attention.backends.laplace import LaplaceSums
+from meanformer.attention.backends.laplace_grid import SMALLEST_TOLERANCE
 from meanformer.attention.backends.linear import LinearSums
 from meanformer.attention.backends.pairs import BLOCKED_FROM, direct_cost
 from meanformer.attention.backends.sums import Backend
@@ -66,10 +67,6 @@ def choose(problem: Problem, choice: Choice | Literal["auto"]) -> tuple[Plan, Ba
     Raises:
         ValueError: If the one asked for cannot serve.
     """
-    if choice not in ("auto", *get_args(Choice)):
-        raise ValueError(
-            f"attention: backend is {choice!r}; allowed: auto, {', '.join(get_args(Choice))}"
-        )
     if isinstance(problem.kernel, Linear):
         if choice != "auto":
             raise ValueError(f"attention: backend {choice!r} cannot serve the linear law; use auto")
@@ -88,7 +85,7 @@ def choose(problem: Problem, choice: Choice | Literal["auto"]) -> tuple[Plan, Ba
         if isinstance(offer, str):
             refused[name] = offer
         else:
-            seconds[name] = offer
+            seconds[name] = float(offer)
     if not seconds:
         (why,) = refused.values()
         raise ValueError(f"attention: backend {choice!r} cannot serve: {why}")
@@ -128,6 +125,8 @@ def _laplace_seconds(problem: Problem) -> float | str:
         return "its kernel is the exponential"
     if problem.space.dimension > 3:
         return "it serves up to three dimensions"
+    if problem.tolerance < SMALLEST_TOLERANCE:
+        return f"its round-off exceeds tolerances below {SMALLEST_TOLERANCE:g}"
     targets, points = problem.counts
     seconds = problem.grid.seconds(targets, points)
     return seconds if np.isfinite(seconds) else "logits are too large for its grids"
@@ -162,7 +161,7 @@ _OFFERS: dict[Choice, Callable[[Problem], float | str]] = {
 _REASONS: dict[Choice, str] = {
     "harmonic": "the kernel is diagonal in harmonics, and points are many",
     "laplace": "the exponential is a product over coordinates, and points are many",
-    "direct": "there are few points, or none of the fast backends can serve",
+    "direct": "pairs are few, or few of them count, or no fast backend can serve",
 }
 
 

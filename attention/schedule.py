@@ -57,6 +57,8 @@ class Schedule:
         #: Times at which layers end, ``shape=(len(layers),)``. To twelve digits: sums of durations
         #: are off by round-off, and nobody wants a step from 0.3 to 0.30000000000000004.
         self.ends = np.array([float(f"{time:.12g}") for time in ends])
+        if np.any(np.diff(self.ends) <= 0):
+            raise ValueError("schedule: durations must not vanish beside their sum")
 
     def during(self, time: float) -> Attention:
         """The layer at a time; at the moment of a change, the one that begins."""
@@ -124,7 +126,12 @@ def random_values(
         seed: Of the random numbers, not negative.
         scale: Standard deviation of V's entries times sqrt(d), dimensionless.
         duration: How long each layer lasts.
+
+    Raises:
+        ValueError: If ``seed`` is negative or there is no layer.
     """
+    if seed < 0 or layers < 1:
+        raise ValueError(f"seed is {seed}, layers {layers}; must be at least 0 and 1")
     heads = attention.all_heads
 
     def layer(number: int) -> Attention:

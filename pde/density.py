@@ -12,7 +12,7 @@ import numpy as np
 from dolfinx import fem, mesh
 from scipy.special import xlogy
 
-from meanformer.attention import Field, Model, Sphere
+from meanformer.attention import Attention, Field, Model, Sphere
 from meanformer.attention.spaces import Array
 from meanformer.attention.steps import equal_steps
 from meanformer.pde.limiter import PositivityLimiter
@@ -67,7 +67,7 @@ class DensitySolver:
         wall_time: Seconds spent in "attention", "residual" and "limiter".
 
     Raises:
-        ValueError: If ``degree`` or ``step`` is out of range.
+        ValueError: If ``degree`` or ``step`` is out of range, or the model changes smoothly.
         InitialDensityError: If the initial density is not finite, is negative on a cell, or has
             no mass.
     """
@@ -85,6 +85,8 @@ class DensitySolver:
             raise ValueError(f"degree is {degree}; allowed: {', '.join(map(str, BY_DEGREE))}")
         if step is not None and not step > 0:
             raise ValueError(f"step is {step}; it must be positive")
+        if not isinstance(attention.during(0.0), Attention):
+            raise ValueError("attention must be constant between its changes")
         self.comm = domain.comm
         self.degree = degree
         self.space = Sphere(3)

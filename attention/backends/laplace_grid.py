@@ -23,6 +23,8 @@ from meanformer.attention.spaces import Array
 LARGEST_GRID = 3e7
 #: Up to this sum of exponents a b over the dimensions, no scale by box is needed in doubles.
 MODERATE_EXPONENT = 300.0
+#: Round-off adds up to a few times this.
+SMALLEST_TOLERANCE = 1e-12
 # Round-off that may be reached where the tolerance is larger: ranks agree to it.
 _ROUND_OFF = 1e-12
 # Half-widths relative to the largest coordinate, whose round-off they are well above.
