@@ -21,10 +21,10 @@ def largest_error(got, wanted):
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("law", ["softmax"])
 @pytest.mark.parametrize("beta", [0.0, 4.0, 100.0])
 @pytest.mark.parametrize("backend", ["auto", "direct", "laplace", "harmonic"])
-@pytest.mark.parametrize("count", [100, 1000])
+@pytest.mark.parametrize("count", [1000])
 @pytest.mark.usefixtures("fitting")
 class TestRanks:
     @pytest.fixture

@@ -135,7 +135,6 @@ class TestGoingOn:
         assert (parts / "tokens.pvd").read_bytes() == (whole / "tokens.pvd").read_bytes()
         assert (parts / "density-2.bp").exists() and not (parts / "density-3.bp").exists()
 
-    @pytest.mark.mpi
     @pytest.mark.parametrize("solver, count", [(DensitySolver, 4), (TokenSolver, 35)])
     @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
     def test_is_bit_for_bit_the_same_for_every_model(self, model, solver, count, shared_tmp_path):
