@@ -175,11 +175,6 @@ def radial(eigenvalue: Array, dimension: int) -> Array:
     return np.append(eigenvalue[1], both / (2 * ell + dimension - 2))
 
 
-def scaled_bessel(beta: float, lmax: int) -> Array:
-    """e^{-|beta|} i_l(beta), l = 0..lmax, with the modified spherical Bessel functions i_l."""
-    return eigenvalues(Exponential(beta), lmax, 3)
-
-
 def _scaled_bessel(size: float, degree: int, dimension: int) -> Array:
     """The eigenvalues of e^{beta t - beta}, beta >= 0: e^{-beta} I_l(beta) or e^{-beta} i_l(beta).
 
