@@ -67,8 +67,8 @@ class Evaluator:
         """See ``Attention.prepare``."""
         self._comm, self._space = comm, space
         self._attention = attention
-        # Ranks must agree on it: what comes is collective.
         same = self._everywhere(targets is points)
+        self._agree(self._problem_between_ranks(tolerance, backend, precision))
         self._points = _as_real(points)
         self._targets = self._points if same else _as_real(targets)
         self._agree(
@@ -244,6 +244,16 @@ class Evaluator:
             if found is not None:
                 return f"{found} (on rank {rank})"
         return None
+
+    def _problem_between_ranks(self, *options: object) -> str | None:
+        """What is wrong if ranks have other options: what comes would not be collective."""
+        if self._comm is None or self._comm.size == 1:
+            return None
+        mine = ", ".join(map(repr, options))
+        first = self._comm.bcast(mine, root=0)
+        if mine == first:
+            return None
+        return f"tolerance, backend, precision are {mine}, but {first} on rank 0"
 
     def _everywhere(self, condition: bool) -> bool:
         return condition if self._comm is None else self._comm.allreduce(condition, op=MPI.LAND)

@@ -3,11 +3,13 @@ r"""Chebyshev moments of points sorted into boxes, and Chebyshev series evaluate
 A rectangle in R^d, d <= 3, is cut into equal boxes. With local coordinates t in [-1, 1]^d, a
 weighted measure has in a box the moments sum_j w_j T_k(t_j), k in [0, p)^d, and a function is the
 series sum_k c_k T_k(t). Absent leading dimensions are one box wide and of degree 0, so that moments
-and series of all boxes are arrays of shape (boxes_1, p_1, boxes_2, p_2, boxes_3, p_3).
+and series of all boxes are arrays of shape (boxes_1, p_1, boxes_2, p_2, boxes_3, p_3). Where only
+some boxes are kept, they are a row: the shape is (kept boxes, p_1, 1, p_2, 1, p_3).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,6 +21,9 @@ import numpy.typing as npt
 from meanformer.attention.spaces import Array
 from meanformer.attention.threads import threads
 from meanformer.attention.workers import share_out
+
+#: Numbers of boxes, ``shape=(count,)``.
+Numbers = npt.NDArray[np.int64]
 
 _FAST = {"contract", "reassoc", "nsz"}
 # So many points of one box at a time: the inner loops run over them.
@@ -34,7 +39,7 @@ class Boxed:
     """Points sorted by the box they lie in.
 
     Attributes:
-        boxes: Number of boxes by dimension, three of them.
+        boxes: Number of boxes by dimension, three of them; of kept ones: their number, 1 and 1.
         degrees: Number of Chebyshev polynomials by dimension: p, or 1 in an absent dimension.
         order: What was at ``order[i]`` comes at i, ``shape=(n,)``.
         start: Where each box starts, and n at the end, ``shape=(number of boxes + 1,)``.
@@ -51,7 +56,13 @@ class Boxed:
 
     @classmethod
     def sort(
-        cls, points: Array, centre: Array, half_widths: Array, boxes: tuple[int, ...], p: int
+        cls,
+        points: Array,
+        centre: Array,
+        half_widths: Array,
+        boxes: tuple[int, ...],
+        p: int,
+        kept: Numbers | None = None,
     ) -> Boxed:
         """Sort points of a rectangle.
 
@@ -61,12 +72,20 @@ class Boxed:
             half_widths: Of the rectangle, ``shape=(d,)``.
             boxes: The number of boxes by dimension, d of them.
             p: Number of Chebyshev polynomials a dimension, a multiple of 4.
+            kept: Numbers of the boxes to keep, increasing, all that hold points among them; None
+                for all boxes.
         """
-        absent = 3 - len(boxes)
-        padded = (1,) * absent + boxes
         stretch = np.array(boxes) / half_widths
-        order, start, local = _sort(points, centre, stretch, np.array(padded), absent)
-        return cls(padded, (1,) * absent + (p,) * len(boxes), order, start, local, stretch)
+        numbers = box_numbers(points, centre, half_widths, boxes)
+        absent = 3 - len(boxes)
+        shape = (1,) * absent + boxes
+        if kept is not None:
+            numbers = np.searchsorted(kept, numbers)
+            shape = (len(kept), 1, 1)
+        order, start, local = _sort(
+            points, centre, stretch, np.array(boxes), numbers, math.prod(shape)
+        )
+        return cls(shape, (1,) * absent + (p,) * len(boxes), order, start, local, stretch)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -141,30 +160,51 @@ def _box(x, count):  # type: ignore[no-untyped-def]
     return min(max(int(0.5 * (x + count)), 0), count - 1)
 
 
+def box_numbers(
+    points: Array, centre: Array, half_widths: Array, boxes: tuple[int, ...]
+) -> Numbers:
+    """Which box of a rectangle each point lies in, counted along the last dimension first.
+
+    Arguments as for ``Boxed.sort``.
+
+    Returns:
+        ``shape=(n,)``.
+    """
+    numbers: Numbers = _numbers(points, centre, np.array(boxes) / half_widths, np.array(boxes))
+    return numbers
+
+
 @numba.njit(nogil=True, cache=True)
-def _sort(points, centre, stretch, boxes, absent):  # type: ignore[no-untyped-def]
-    """Counting sort of points by box: order, starts of the boxes, sorted local coordinates."""
+def _numbers(points, centre, stretch, boxes):  # type: ignore[no-untyped-def]
+    """See ``box_numbers``."""
     n, d = points.shape
-    start = np.zeros(boxes.prod() + 1, np.int64)
-    box = np.zeros(n, np.int64)
+    numbers = np.zeros(n, np.int64)
     for j in range(n):
         for k in range(d):
-            count = boxes[absent + k]
-            box[j] = box[j] * count + _box((points[j, k] - centre[k]) * stretch[k], count)
-        start[box[j] + 1] += 1
+            box = _box((points[j, k] - centre[k]) * stretch[k], boxes[k])
+            numbers[j] = numbers[j] * boxes[k] + box
+    return numbers
+
+
+@numba.njit(nogil=True, cache=True)
+def _sort(points, centre, stretch, boxes, numbers, count):  # type: ignore[no-untyped-def]
+    """Counting sort of points by box: order, starts of the boxes, sorted local coordinates."""
+    n, d = points.shape
+    start = np.zeros(count + 1, np.int64)
+    for j in range(n):
+        start[numbers[j] + 1] += 1
     for b in range(1, len(start)):
         start[b] += start[b - 1]
     order = np.empty(n, np.int64)
     local = np.zeros((3, n))
     next_place = start.copy()
     for j in range(n):
-        i = next_place[box[j]]
-        next_place[box[j]] += 1
+        i = next_place[numbers[j]]
+        next_place[numbers[j]] += 1
         order[i] = j
         for k in range(d):
-            count = boxes[absent + k]
             x = (points[j, k] - centre[k]) * stretch[k]
-            local[absent + k, i] = x + count - 1 - 2 * _box(x, count)
+            local[3 - d + k, i] = x + boxes[k] - 1 - 2 * _box(x, boxes[k])
     return order, start, local
 
 

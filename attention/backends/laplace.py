@@ -3,7 +3,8 @@ r"""The Laplace backend: sums of e^{<xi, y>} in R^d, d <= 3, in linear time at a
 G(xi) = sum_j w_j e^{<xi, y_j>} is interpolated in xi and in y on tensor grids of boxes (``Grid``):
 
 1. each box of points has its Chebyshev moments of the weights,
-2. one matrix a dimension takes them to Chebyshev series of G in the boxes of the queries,
+2. one matrix a dimension takes them to Chebyshev series of G in the boxes of the queries, or one
+   for each pair of boxes where a full grid of them would be too large,
 3. G and its gradient, the moments sum_j w_j y_j e^{<xi, y_j>}, are evaluated at the queries.
 
 With the centres of both ranges, <xi, y> = <xi, y_c> + <xi_c, y - y_c> + <xi - xi_c, y - y_c>: the
@@ -18,12 +19,14 @@ from mpi4py import MPI
 import numpy as np
 
 from meanformer.attention.backends.chebyshev import Boxed
-from meanformer.attention.backends.laplace_grid import LARGEST_GRID, MODERATE_EXPONENT, Grid
+from meanformer.attention.backends.laplace_cost import LARGEST_GRID, MODERATE_EXPONENT
+from meanformer.attention.backends.laplace_grid import Grid
+from meanformer.attention.backends.laplace_pairs import PairTransform
 from meanformer.attention.backends.laplace_transform import (
-    factors,
+    GridTransform,
+    factors_of,
     transform,
     transform_matrix,
-    transform_scaled,
 )
 from meanformer.attention.backends.sums import Sums
 from meanformer.attention.spaces import Array
@@ -61,20 +64,19 @@ class LaplaceSums:
         boxed: dict[int, Boxed] = {}
 
         def sort(side: int) -> None:
-            boxed[side] = Boxed.sort(*rectangles[side], grid.boxes, grid.degree)
+            kept = None if grid.kept is None else grid.kept[1 - side]
+            boxed[side] = Boxed.sort(*rectangles[side], grid.boxes, grid.degree, kept)
 
         share_out(sort, (0, 1), min(len(points), len(queries)) > _POINTS_WORTH_THREADS)
         self._points, self._queries = boxed[0], boxed[1]
         self._tilt = ((points - grid.point_centre) @ grid.query_centre)[self._points.order]
         self._shift = queries @ grid.point_centre
-        self._tables = [
-            factors(query_half, point_half, boxes, grid.degree)
-            for query_half, point_half, boxes in zip(
-                grid.query_half, grid.point_half, grid.boxes, strict=True
-            )
-        ]
-        self._moderate = grid.exponents.sum() <= MODERATE_EXPONENT
-        self._matrices = [transform_matrix(f) for f in self._tables] if self._moderate else []
+        self._moderate = grid.kept is None and grid.exponents.sum() <= MODERATE_EXPONENT
+        if self._moderate:
+            self._matrices = [transform_matrix(table) for table in factors_of(grid)]
+        else:
+            kind = GridTransform if grid.kept is None else PairTransform
+            self._transform = kind(grid, self._queries)
 
     def partition(self, weights: Array, log_factors: Array | None = None) -> tuple[Array, Array]:
         """See ``Backend.partition``."""
@@ -120,14 +122,8 @@ class LaplaceSums:
         tops = np.repeat(np.where(scales > -np.inf, scales, 0.0), counts)
         moments = points.moments(mantissa * np.exp(logs - tops))
         self._reduce(moments, MPI.SUM)
-
-        sought = np.diff(queries.start).reshape(queries.boxes) > 0
-        present = range(3 - len(self._tables), 3)
-        needed = [np.any(sought, axis=tuple({0, 1, 2} - {axis})) for axis in present]
-        series, scales = transform_scaled(
-            self._tables, moments, scales.reshape(points.boxes), needed
-        )
-        scales = np.where(scales > -np.inf, scales, 0.0).ravel()
+        series, scales = self._transform(moments, scales)
+        scales = np.where(scales > -np.inf, scales, 0.0)
         at_queries = np.empty(len(self._shift))
         at_queries[queries.order] = np.repeat(scales, np.diff(queries.start))
         return at_queries, series

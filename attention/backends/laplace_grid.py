@@ -4,11 +4,15 @@ In dimension k, <xi, y> has the term xi_k y_k with |xi_k| <= a, |y_k| <= b about
 ranges. Cut into m boxes each, with z = ab/m, a box of the points sees e^{xi t}, |xi t| <= z, for
 every xi; so does a box of the queries for every y. Interpolation at p Chebyshev nodes then has an
 error relative to e^{xi y} itself that depends on z and p alone.
+
+A full grid has a matrix a dimension between all of its boxes. Where it would be too large, only
+the boxes that hold something are kept, and pairs of them are taken one by one.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,12 +21,14 @@ from mpi4py import MPI
 import numpy as np
 from scipy.special import iv
 
+from meanformer.attention.backends.chebyshev import Numbers, box_numbers
+from meanformer.attention.backends.laplace_cost import (
+    LARGEST_GRID,
+    seconds_of_grid,
+    seconds_of_kept,
+)
 from meanformer.attention.spaces import Array
 
-#: The largest number of nodes of a grid, and of entries of tables.
-LARGEST_GRID = 3e7
-#: Up to this sum of exponents a b over the dimensions, no scale by box is needed in doubles.
-MODERATE_EXPONENT = 300.0
 #: Round-off adds up to a few times this.
 SMALLEST_TOLERANCE = 1e-12
 # Round-off that may be reached where the tolerance is larger: ranks agree to it.
@@ -33,16 +39,12 @@ _RESOLVED = 1e-12
 _LARGEST_Z = 2.0
 # The choice does not depend on how many points and targets there are, so that messages do not.
 _TYPICAL = 100_000
-# Measured on one core: seconds.
-_CALL = 2e-4
-_POINT, _POINT_DEGREE = 3.5e-8, 1.3e-10
-_TARGET, _TARGET_DEGREE = 4e-8, 2.3e-10
-_NODE = 3e-9
-_PRODUCT = 4e-11
-_ENTRY, _ENTRY_DEGREE = 5e-10, 4e-11
-_NEAR_PRODUCT = 7.5e-11
-_NEAR_PAIR = 6e-8
-_PAIR = 2.3e-10
+# Kept boxes have the least degree with which one takes this exponent.
+_EXPONENT_OF_KEPT = 1.0
+# Seconds of a full grid from which on the boxes that hold something are counted.
+_WORTH_COUNTING = 0.3
+# Of all boxes, so that each has a number.
+_LARGEST_COUNT = 2.0**62
 
 
 def interpolation_error(z: float, p: int) -> float:
@@ -91,6 +93,8 @@ class Grid:
         boxes: Number of boxes by dimension, the same for queries and points.
             None at all, and no degree, where no grid fits.
         degree: Number of Chebyshev nodes in a box, a dimension; a multiple of 4.
+        kept: Numbers of the boxes that hold queries, and of those that hold points, of any rank,
+            increasing; None where all boxes are kept.
     """
 
     query_centre: Array
@@ -99,10 +103,13 @@ class Grid:
     point_half: Array
     boxes: tuple[int, ...]
     degree: int
+    kept: tuple[Numbers, Numbers] | None = None
 
     @classmethod
     def fit(cls, queries: Array, points: Array, tolerance: float, comm: MPI.Comm | None) -> Grid:
-        """The cheapest grid for a tolerance, whatever the number of points. Collective.
+        """The cheapest full grid for a tolerance, or kept boxes where they take less. Collective.
+
+        A full grid does not depend on the number of points.
 
         Args:
             queries: This rank's queries xi, ``shape=(m, d)``.
@@ -121,8 +128,22 @@ class Grid:
         smallest_query, smallest_point = _RESOLVED * np.abs(ends).max(axis=(1, 2))
         point_half = np.maximum(point_half, max(smallest_point, 1e-100))
         query_half = np.maximum(query_half, np.maximum(smallest_query, 0.5 / point_half))
-        boxes, degree = _cheapest(query_half * point_half, tolerance)
-        return cls(query_centre, query_half, point_centre, point_half, boxes, degree)
+        rectangles = query_centre, query_half, point_centre, point_half
+        exponents = query_half * point_half
+        degrees = _largest_exponents(exponents, tolerance)
+        grid = cls(*rectangles, *_cheapest(exponents, degrees))
+        seconds = grid.seconds(_TYPICAL, _TYPICAL)
+        if seconds < _WORTH_COUNTING:
+            return grid
+        for boxes, degree in _kept(exponents, degrees):
+            kept = (
+                _union(box_numbers(queries, query_centre, query_half, boxes), comm),
+                _union(box_numbers(points, point_centre, point_half, boxes), comm),
+            )
+            if max(map(len, kept)) * degree ** len(boxes) <= LARGEST_GRID:
+                other = cls(*rectangles, boxes, degree, kept)
+                return other if other.seconds(_TYPICAL, _TYPICAL) < seconds else grid
+        return grid
 
     def seconds(self, targets: int, points: int) -> float:
         """What preparing and evaluating once should take on one core.
@@ -136,8 +157,10 @@ class Grid:
         """
         if not self.boxes:
             return math.inf
-        boxes = np.array(self.boxes, float)
-        return _seconds(boxes, self.degree, self.exponents, targets, points)
+        rest = self.degree, self.exponents, targets, points
+        if self.kept is None:
+            return seconds_of_grid(np.array(self.boxes, float), *rest)
+        return seconds_of_kept((len(self.kept[0]), len(self.kept[1])), *rest)
 
     @property
     def exponents(self) -> Array:
@@ -153,43 +176,49 @@ def _extent(points: Array) -> Array:
     return np.stack([-columns.min(axis=1), columns.max(axis=1)])
 
 
-def _cheapest(exponents: Array, tolerance: float) -> tuple[tuple[int, ...], int]:
-    """Boxes and degree of the cheapest grid that has the accuracy."""
+def _union(numbers: Numbers, comm: MPI.Comm | None) -> Numbers:
+    """The numbers that any rank has, increasing."""
+    mine = np.unique(numbers)
+    if comm is None or comm.size == 1:
+        return mine
+    return np.unique(np.concatenate(comm.allgather(mine)))
+
+
+def _largest_exponents(exponents: Array, tolerance: float) -> dict[int, float]:
+    """The largest exponent z of a box that has the accuracy, by degree."""
     d = len(exponents)
     # Terms of one box differ by up to e^{2z} a dimension, and round-off of the largest is seen
     # relative to the smallest. The factors, and the largest z, are measured at worst points.
     amplification = math.log(min(tolerance, _ROUND_OFF) / (2 * np.finfo(float).eps))
-    z_round_off = min(_evenly(exponents, max(amplification, 1.0) / 2), _LARGEST_Z)
+    round_off = min(_evenly(exponents, max(amplification, 1.0) / 2), _LARGEST_Z)
+    largest = {
+        degree: min(round_off, _largest_exponent(degree, tolerance / (2 * d)))
+        for degree in range(4, 29, 4)
+    }
+    return {degree: z for degree, z in largest.items() if z >= 1e-3}
+
+
+def _cheapest(exponents: Array, degrees: dict[int, float]) -> tuple[tuple[int, ...], int]:
+    """Boxes and degree of the cheapest full grid; none at all where none fits."""
     best: tuple[tuple[int, ...], int] = ((), 0)
     least = math.inf
-    for degree in range(4, 29, 4):
-        z = min(z_round_off, _largest_exponent(degree, tolerance / (2 * d)))
-        if z < 1e-3:
-            continue
+    for degree, z in degrees.items():
         boxes = np.maximum(1.0, np.ceil(exponents / z))
-        seconds = _seconds(boxes, degree, exponents, _TYPICAL, _TYPICAL)
+        seconds = seconds_of_grid(boxes, degree, exponents, _TYPICAL, _TYPICAL)
         if seconds < least:
             best, least = (tuple(int(b) for b in boxes), degree), seconds
     return best
 
 
-def _seconds(boxes: Array, degree: int, exponents: Array, targets: int, points: int) -> float:
-    """Seconds on one core, by the constants measured."""
-    d, nodes = len(boxes), boxes * degree
-    size = math.prod(float(n) for n in nodes)  # infinite rather than a warning
-    if not max(size, nodes.sum() * degree) <= LARGEST_GRID:
-        return math.inf
-    seconds = _CALL + size * _NODE
-    seconds += points * (_POINT + _POINT_DEGREE * degree**d)
-    seconds += targets * (_TARGET + _TARGET_DEGREE * degree**d)
-    if exponents.sum() <= MODERATE_EXPONENT:
-        seconds += size * nodes.sum() * _PRODUCT
-        seconds += float(np.sum(nodes**2)) * (_ENTRY + _ENTRY_DEGREE * degree)
-    else:
-        # Boxes of points within 60 nats of the largest, on average over the boxes of queries.
-        near = 30 * boxes / exponents
-        near = np.where(near < boxes, near * (1 + np.log(np.maximum(1, boxes / near))), boxes)
-        pairs = float(np.prod(boxes))
-        seconds += near.sum() * (size * degree * _NEAR_PRODUCT + pairs * _NEAR_PAIR)
-        seconds += boxes.sum() * pairs * _PAIR
-    return float(seconds)
+def _kept(exponents: Array, degrees: dict[int, float]) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Boxes and degrees to try where only those that hold something are kept, best first.
+
+    Low degrees suit points that are alone in their boxes, high ones those that crowd in few.
+    """
+    enough = min(_EXPONENT_OF_KEPT, max(degrees.values()))
+    first = min(degree for degree, z in degrees.items() if z >= enough)
+    for degree in sorted(degrees, key=lambda degree: (degree > first, -degree)):
+        boxes = np.maximum(1.0, np.ceil(exponents / degrees[degree]))
+        # Python's floats: infinite rather than a warning.
+        if math.prod(map(float, boxes)) < _LARGEST_COUNT:
+            yield tuple(int(b) for b in boxes), degree

@@ -15,15 +15,16 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.attention.backends.chebyshev import pieces
+from meanformer.attention.backends.chebyshev import Boxed, pieces
+from meanformer.attention.backends.laplace_grid import Grid
 from meanformer.attention.spaces import Array
 from meanformer.attention.workers import share_out
 
-# Waking threads takes longer than products with fewer operations.
-_PRODUCTS_WORTH_THREADS = 1_000_000
-# Nats below the largest box. Within boxes, exponents differ by up to 16 from those at the centres,
-# so this leaves e^{-54} of the largest term for any number of points.
-_NEGLIGIBLE = 70.0
+#: Waking threads takes longer than products with fewer operations.
+PRODUCTS_WORTH_THREADS = 1_000_000
+#: Nats below the largest box. Within boxes, exponents differ by up to 16 from those at the centres,
+#: so this leaves e^{-54} of the largest term for any number of points.
+NEGLIGIBLE = 70.0
 
 
 @lru_cache
@@ -78,6 +79,12 @@ def factors(query_half: float, point_half: float, boxes: int, degree: int) -> Fa
     )
 
 
+def factors_of(grid: Grid) -> list[Factors]:
+    """The tables of a full grid, by dimension."""
+    halves = zip(grid.query_half, grid.point_half, grid.boxes, strict=True)
+    return [factors(*half, grid.degree) for half in halves]
+
+
 def transform_matrix(f: Factors) -> Array:
     """From moments in all boxes of points to series in all boxes of queries, in one dimension.
 
@@ -96,7 +103,7 @@ def _contract(matrix: Array, tensor: Array) -> Array:
     """sum_j matrix_ij tensor_ajb, ``shape=(left, i, right)``."""
     left, _, right = tensor.shape
     result = np.empty((left, len(matrix), right))
-    worthwhile = tensor.size * len(matrix) > _PRODUCTS_WORTH_THREADS
+    worthwhile = tensor.size * len(matrix) > PRODUCTS_WORTH_THREADS
 
     def along_last(part: slice) -> None:
         np.matmul(tensor[part, :, 0], matrix.T, out=result[part, :, 0])
@@ -126,31 +133,40 @@ def transform(matrices: list[Array], moments: Array) -> Array:
     return tensor.reshape(moments.shape)
 
 
-def transform_scaled(
-    tables: list[Factors], moments: Array, scales: Array, needed: list[npt.NDArray[np.bool_]]
-) -> tuple[Array, Array]:
-    """The same for moments with a log scale for every box, leaving out what is negligible.
+class GridTransform:
+    """The same for moments with a log scale for every box, leaving out what is negligible."""
 
-    Args:
-        tables: By dimension.
-        moments: ``shape=(boxes_1, p_1, boxes_2, p_2, boxes_3, p_3)``.
-        scales: -inf where a box is empty, ``shape=(boxes_1, boxes_2, boxes_3)``.
-        needed: By dimension, which boxes of queries are needed.
+    def __init__(self, grid: Grid, queries: Boxed) -> None:
+        """For a full grid; series in the boxes that hold this rank's queries."""
+        self._tables, self._shape = factors_of(grid), queries.boxes
+        sought = np.diff(queries.start).reshape(queries.boxes) > 0
+        present = range(3 - len(self._tables), 3)
+        self._needed = [np.any(sought, axis=tuple({0, 1, 2} - {axis})) for axis in present]
 
-    Returns:
-        The series and their log scales, of the same shapes.
-    """
-    absent = 3 - len(tables)
-    for axis, (table, sought) in enumerate(zip(tables, needed, strict=True), absent):
-        # The contracted box comes first and its degree last.
-        ahead = [2 * axis, *(k for k in range(6) if k // 2 != axis), 2 * axis + 1]
-        blocks = np.ascontiguousarray(moments.transpose(ahead))
-        logs = np.ascontiguousarray(np.moveaxis(scales, axis, 0))
-        new_blocks, new_logs = np.zeros_like(blocks), np.full(logs.shape, -np.inf)
-        _contract_in_threads(table, blocks, logs, np.flatnonzero(sought), new_blocks, new_logs)
-        moments = new_blocks.transpose(np.argsort(ahead))
-        scales = np.moveaxis(new_logs, 0, axis)
-    return np.ascontiguousarray(moments), scales
+    def __call__(self, moments: Array, scales: Array) -> tuple[Array, Array]:
+        """The transform.
+
+        Args:
+            moments: ``shape=(boxes_1, p_1, boxes_2, p_2, boxes_3, p_3)``.
+            scales: Their log scales, -inf where a box is empty, ``shape=(number of boxes,)``.
+
+        Returns:
+            The series and their log scales, of the same shapes.
+        """
+        scales = scales.reshape(self._shape)
+        absent = 3 - len(self._tables)
+        for axis, (table, sought) in enumerate(
+            zip(self._tables, self._needed, strict=True), absent
+        ):
+            # The contracted box comes first and its degree last.
+            ahead = [2 * axis, *(k for k in range(6) if k // 2 != axis), 2 * axis + 1]
+            blocks = np.ascontiguousarray(moments.transpose(ahead))
+            logs = np.ascontiguousarray(np.moveaxis(scales, axis, 0))
+            new_blocks, new_logs = np.zeros_like(blocks), np.full(logs.shape, -np.inf)
+            _contract_in_threads(table, blocks, logs, np.flatnonzero(sought), new_blocks, new_logs)
+            moments = new_blocks.transpose(np.argsort(ahead))
+            scales = np.moveaxis(new_logs, 0, axis)
+        return np.ascontiguousarray(moments), scales.ravel()
 
 
 def _contract_in_threads(
@@ -161,15 +177,15 @@ def _contract_in_threads(
     series: Array,
     new_scales: Array,
 ) -> None:
-    """One dimension of ``transform_scaled``: its boxes come first, its degrees last."""
+    """One dimension of ``GridTransform``: its boxes come first, its degrees last."""
     to_series = series_from_values(len(table.across))
 
     def contract(piece: slice) -> None:
         _contract_scaled(
-            moments, scales, needed[piece], *table, to_series, _NEGLIGIBLE, series, new_scales
+            moments, scales, needed[piece], *table, to_series, NEGLIGIBLE, series, new_scales
         )
 
-    worthwhile = len(needed) * moments.size > _PRODUCTS_WORTH_THREADS
+    worthwhile = len(needed) * moments.size > PRODUCTS_WORTH_THREADS
     share_out(contract, pieces(len(needed), worthwhile), worthwhile)
 
 

@@ -53,12 +53,12 @@ def served(law, space, scalar):
 
 
 def fits(attention, space, targets, points, tolerance, backend):
-    """Whether there is a grid, or a degree; none only where beta is large for the dimension."""
+    """Whether harmonics are few enough; too many are for a steep sigmoid on S^2 only."""
     try:
         attention.plan(targets, points, space, tolerance, backend=backend)
     except ValueError as error:
-        assert "too large" in str(error) or "too many harmonics" in str(error)
-        assert attention.beta >= {2: 1000, 3: 100}[space.dimension]
+        assert "too many harmonics" in str(error)
+        assert (attention.law, attention.beta, space) == ("sigmoid", 1000, Sphere(3))
         return False
     return True
 

@@ -32,6 +32,20 @@ def test_targets_that_are_the_points_on_some_ranks_only(on_sphere, share, gather
     assert np.abs(gather(v) - alone).max() < 1e-10
 
 
+@pytest.mark.mpi
+@pytest.mark.parametrize(
+    ("name", "usual", "other"), [("backend", "auto", "direct"), ("tolerance", 1e-10, 1e-9)]
+)
+def test_options_that_differ_between_ranks(share, name, usual, other):
+    points, comm = share(POINTS), MPI.COMM_WORLD
+    option = {name: other if comm.rank == comm.size - 1 else usual}
+    if comm.size == 1:
+        Attention().velocity(points, points, share(WEIGHTS), PLANE, comm=comm, **option)
+        return
+    with pytest.raises(ValueError, match="on rank 0"):
+        Attention().velocity(points, points, share(WEIGHTS), PLANE, comm=comm, **option)
+
+
 @pytest.mark.parametrize("law", ["linear", "softmax", "hardmax"])
 @pytest.mark.parametrize("relative", [False, True])
 def test_a_prepared_model_does_not_see_later_changes(law, relative):

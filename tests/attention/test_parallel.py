@@ -25,13 +25,7 @@ def largest_error(got, wanted):
 @pytest.mark.parametrize("beta", [0.0, 4.0, 100.0])
 @pytest.mark.parametrize("backend", ["auto", "direct", "laplace", "harmonic"])
 @pytest.mark.parametrize("count", [1000])
-@pytest.mark.usefixtures("fitting")
 class TestRanks:
-    @pytest.fixture
-    def fitting(self, beta, backend):
-        if backend == "laplace" and beta > 10:
-            pytest.skip("logits are too large for its grids in three dimensions")
-
     def both(self, law, beta, backend, points, weights, targets, shares):
         attention = Attention(law, beta)
         alone = attention.prepare(targets, points, Sphere(3), backend=backend)
