@@ -1,5 +1,9 @@
 """Curved DOLFINx meshes."""
 
+from meanformer.meshes.ball import ball
+from meanformer.meshes.box import box
+from meanformer.meshes.circle import circle
+from meanformer.meshes.file import read_mesh
 from meanformer.meshes.sphere import icosphere
 
-__all__ = ["icosphere"]
+__all__ = ["ball", "box", "circle", "icosphere", "read_mesh"]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from mpi4py import MPI
 
-import basix
-import basix.ufl
 import numpy as np
 import numpy.typing as npt
-import ufl
 from dolfinx import mesh
 
-from meanformer.pde import compat
+from meanformer.meshes import simplices
+from meanformer.meshes.arguments import (
+    check_choice,
+    check_integer,
+    check_perturbation,
+    rotation_matrix,
+)
+from meanformer.meshes.perturbation import random_shift
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -21,7 +25,7 @@ def icosphere(
     comm: MPI.Comm,
     level: int,
     geometry_degree: int = 2,
-    rotation: Array | None = None,
+    rotation: npt.ArrayLike | None = None,
     perturbation: float = 0.0,
     seed: int = 0,
 ) -> mesh.Mesh:
@@ -46,32 +50,23 @@ def icosphere(
     Raises:
         ValueError: If an argument is out of its range.
     """
-    if level < 0:
-        raise ValueError(f"icosphere: level is {level}; it must be at least 0")
-    if geometry_degree not in (1, 2, 3):
-        raise ValueError(f"icosphere: geometry_degree is {geometry_degree}; allowed: 1, 2, 3")
-    if not 0 <= perturbation <= 0.3:
-        raise ValueError(f"icosphere: perturbation is {perturbation}; it must be in [0, 0.3]")
-    if rotation is not None:
-        matrix = np.asarray(rotation, dtype=float)
-        if matrix.shape != (3, 3) or not np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-14):
-            raise ValueError("icosphere: rotation must be an orthogonal (3, 3) matrix")
+    check_integer("icosphere", "level", level, 0)
+    check_choice("icosphere", "geometry_degree", geometry_degree, (1, 2, 3))
+    check_perturbation("icosphere", perturbation, seed)
+    matrix = rotation_matrix("icosphere", rotation, 3)
 
-    element = basix.ufl.element("Lagrange", "triangle", geometry_degree, shape=(3,))
-    nodes_per_cell = (geometry_degree + 1) * (geometry_degree + 2) // 2
-    if comm.rank == 0:
+    def build() -> tuple[Array, Indices]:
         vertices, triangles = _subdivided_icosahedron(level)
         if perturbation:
-            vertices = _perturb(vertices, triangles, perturbation, seed)
-        nodes, cells = _curve(vertices, triangles, geometry_degree)
-        if rotation is not None:
-            nodes = nodes @ np.asarray(rotation).T
-    else:
-        nodes, cells = np.empty((0, 3)), np.empty((0, nodes_per_cell), dtype=np.int64)
-    return compat.create_mesh(comm, cells, nodes, ufl.Mesh(element))
+            vertices = _on_sphere(vertices + random_shift(vertices, triangles, perturbation, seed))
+        nodes, cells = simplices.place_nodes(vertices, triangles, geometry_degree)
+        return _on_sphere(nodes) @ matrix.T, cells
+
+    return simplices.distribute(comm, tdim=2, gdim=3, degree=geometry_degree, build=build)
 
 
-def _subdivided_icosahedron(level: int) -> tuple[Array, Indices]:
+def icosahedron() -> tuple[Array, Indices]:
+    """Vertices of the icosahedron on the unit sphere, ``shape=(12, 3)``, and its 20 triangles."""
     golden = (1 + np.sqrt(5)) / 2
     short, long = [-1.0, 1.0], [-golden, golden]
     vertices = np.array(
@@ -92,11 +87,14 @@ def _subdivided_icosahedron(level: int) -> tuple[Array, Indices]:
         ],
         dtype=np.int64,
     )
-    vertices /= np.linalg.norm(vertices, axis=1)[:, None]
+    return _on_sphere(vertices), triangles
+
+
+def _subdivided_icosahedron(level: int) -> tuple[Array, Indices]:
+    vertices, triangles = icosahedron()
     for _ in range(level):
-        edges, edge_of = _edges(triangles)
-        middles = vertices[edges].sum(axis=1)
-        middles /= np.linalg.norm(middles, axis=1)[:, None]
+        edges, edge_of = simplices.edges(triangles)
+        middles = _on_sphere(vertices[edges].sum(axis=1))
         (a, b, c), (bc, ac, ab) = triangles.T, (edge_of + len(vertices)).T
         children = [(a, ab, ac), (ab, b, bc), (ac, bc, c), (ab, bc, ac)]
         # Children follow each other: cells with near numbers are near on the sphere.
@@ -105,54 +103,5 @@ def _subdivided_icosahedron(level: int) -> tuple[Array, Indices]:
     return vertices, triangles
 
 
-def _edges(triangles: Indices) -> tuple[Indices, Indices]:
-    """Edges as sorted vertex pairs, and each triangle's edges opposite to its vertices 0, 1, 2."""
-    pairs = np.sort(triangles[:, [[1, 2], [0, 2], [0, 1]]], axis=2)
-    edges, inverse = np.unique(pairs.reshape(-1, 2), axis=0, return_inverse=True)
-    return edges, inverse.reshape(-1, 3)
-
-
-def _perturb(vertices: Array, triangles: Indices, share: float, seed: int) -> Array:
-    edges, _ = _edges(triangles)
-    length = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1).mean()
-    shift = np.random.default_rng(seed).uniform(-1, 1, size=vertices.shape)
-    shift *= share * length / np.maximum(1, np.linalg.norm(shift, axis=1))[:, None]
-    moved = vertices + shift
-    return moved / np.linalg.norm(moved, axis=1)[:, None]
-
-
-def _curve(vertices: Array, triangles: Indices, degree: int) -> tuple[Array, Indices]:
-    """Add the geometry nodes of the given degree, projected on the sphere.
-
-    Nodes are numbered in each cell as basix numbers the points of its Lagrange element: vertices,
-    then the interiors of the edges (1,2), (0,2), (0,1), then the interior.
-    """
-    element = basix.create_element(
-        basix.ElementFamily.P,
-        basix.CellType.triangle,
-        degree,
-        basix.LagrangeVariant.gll_warped,
-    )
-    edges, edge_of = _edges(triangles)
-    per_edge, per_cell = degree - 1, (degree - 1) * (degree - 2) // 2
-    reference = element.points
-    barycentric = np.column_stack([1 - reference.sum(axis=1), reference])
-
-    # An edge runs from its lower-numbered vertex; the points on (1,2), (0,2), (0,1) run from the
-    # first of each pair.
-    along = barycentric[3 : 3 + per_edge][:, [1, 2]]
-    on_edges = np.einsum("ij,ejk->eik", along, vertices[edges]).reshape(-1, 3)
-    inside = np.einsum("ij,cjk->cik", barycentric[3 + 3 * per_edge :], vertices[triangles])
-    nodes = np.concatenate([vertices, on_edges, inside.reshape(-1, 3)])
-    nodes /= np.linalg.norm(nodes, axis=1)[:, None]
-
-    columns = [triangles]
-    for local, (first, second) in enumerate(((1, 2), (0, 2), (0, 1))):
-        forward = triangles[:, first] < triangles[:, second]
-        steps = np.where(forward[:, None], np.arange(per_edge), np.arange(per_edge)[::-1])
-        columns.append(len(vertices) + edge_of[:, [local]] * per_edge + steps)
-    first_inside = len(vertices) + len(edges) * per_edge
-    columns.append(
-        first_inside + np.arange(len(triangles))[:, None] * per_cell + np.arange(per_cell)
-    )
-    return nodes, np.concatenate(columns, axis=1)
+def _on_sphere(x: Array) -> Array:
+    return x / np.linalg.norm(x, axis=1)[:, None]
