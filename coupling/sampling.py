@@ -27,10 +27,10 @@ def sample_tokens(measure: Measure, number: int, seed: int, comm: MPI.Comm) -> A
         comm: The ranks that share the tokens.
 
     Returns:
-        This rank's tokens, ``shape=(n_local, 3)``.
+        This rank's tokens, ``shape=(n_local, d)``.
     """
     mine = share_of(number, comm)
-    return measure.sample(uniform_numbers(mine.start, mine.stop - mine.start, seed))
+    return measure.sample(uniform_numbers(mine.start, mine.stop - mine.start, seed, measure.space))
 
 
 def sample_density(solver: DensitySolver, levels: Array) -> Array | None:
@@ -46,19 +46,18 @@ def sample_density(solver: DensitySolver, levels: Array) -> Array | None:
         levels: Numbers in [0, 1), ``shape=(n,)``.
 
     Returns:
-        ``shape=(n, 3)`` on rank 0, None elsewhere.
+        ``shape=(n, d)`` on rank 0, None elsewhere.
     """
-    weights = solver.weights.reshape(len(solver.cell_numbers), -1)
-    points = solver.points.reshape(*weights.shape, 3)
-    gathered = solver.comm.gather((solver.cell_numbers, points, weights))
+    # By points rather than by cells: a rank without cells does not know how many make one.
+    numbers = np.repeat(solver.cell_numbers, len(solver.points) // max(len(solver.cell_numbers), 1))
+    gathered = solver.comm.gather((numbers, solver.points, solver.weights))
     if gathered is None:
         return None
-    parts = zip(*gathered, strict=True)
-    numbers, all_points, all_weights = (np.concatenate(part) for part in parts)
-    order = np.argsort(numbers)
+    numbers, points, weights = (np.concatenate(part) for part in zip(*gathered, strict=True))
+    order = np.argsort(numbers, kind="stable")
     # The limiter leaves round-off below zero at quadrature points.
-    cumulative = np.cumsum(np.maximum(all_weights[order], 0.0))
+    cumulative = np.cumsum(np.maximum(weights[order], 0.0))
     chosen = np.searchsorted(cumulative, levels * cumulative[-1], side="right")
     chosen = np.minimum(chosen, len(cumulative) - 1)  # a level may round up to one
-    sample: Array = all_points[order].reshape(-1, 3)[chosen]
+    sample: Array = points[order[chosen]]
     return sample

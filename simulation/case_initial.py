@@ -1,18 +1,30 @@
-"""The ``[initial]`` table: the measure at t = 0, of mass 1, on the sphere S^{d-1}."""
+"""The ``[initial]`` table: the measure at t = 0, of mass 1, on the sphere S^{d-1} or in R^d."""
 
+import math
 import os
+import reprlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import open_memmap
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from meanformer.simulation.case_errors import refusal
+from meanformer.attention.measures.euclidean import covariance_fault
+from meanformer.simulation.case_errors import refusal, suggestion
 from meanformer.simulation.case_types import (
     NonNegative,
     Points,
+    Positive,
     Table,
     Vector,
     norm,
@@ -20,7 +32,11 @@ from meanformer.simulation.case_types import (
 )
 
 __all__ = [
+    "Box",
+    "BoxComponent",
     "Component",
+    "Gaussian",
+    "GaussianComponent",
     "Harmonic",
     "HarmonicComponent",
     "Initial",
@@ -39,8 +55,42 @@ __all__ = [
 UNIT_TOLERANCE = 1e-6
 """How far the norm of a given token may be from 1."""
 
+KINDS = {
+    "sphere": ("uniform", "von-mises-fisher", "poisson-kernel", "harmonic", "mixture", "tokens"),
+    "euclidean": ("gaussian", "box", "mixture", "tokens"),
+}
+"""The kinds of initial measures, by the kind of space; on spheres S^3 and beyond tokens only."""
+
+_ALL_KINDS = [kind for kinds in KINDS.values() for kind in kinds]
+_NO_COMPONENTS = ["mixture", "tokens"]
+_COVARIANCE = "a positive number (multiple of the identity) or a covariance matrix [[...], ...]"
+
+
+def _covariance(
+    covariance: float | tuple[tuple[float, ...], ...],
+) -> float | tuple[tuple[float, ...], ...]:
+    """``covariance`` as it is, or symmetric to the last bit if it is a matrix."""
+    if not isinstance(covariance, tuple):
+        return covariance
+    need = "must be symmetric and positive definite"
+    if len({len(row) for row in covariance}) > 1:
+        raise refusal(("", f"has rows of different lengths; {need}"))
+    matrix = np.array(covariance, dtype=np.float64)
+    if fault := covariance_fault(matrix):
+        raise refusal(("", f"{fault}; {need}"))
+    symmetric = np.tril(matrix) + np.tril(matrix, -1).T
+    return tuple(tuple(map(float, row)) for row in symmetric)
+
+
 Direction = Annotated[Vector, AfterValidator(unit)]
 """A nonzero vector, kept normalised."""
+
+Covariance = Annotated[
+    Positive | Points,
+    AfterValidator(_covariance),
+    Field(json_schema_extra={"phrase": _COVARIANCE}),
+]
+"""A multiple of the identity, or a matrix, ``shape=(d, d)``, symmetric and positive definite."""
 
 
 class Uniform(Table):
@@ -82,7 +132,10 @@ class PoissonKernel(Table):
 
 
 class Harmonic(Table):
-    """Uniform times 1 + amplitude P_k(<axis, x>), with P_k(1) = 1: a zonal harmonic on top."""
+    """Uniform times 1 + amplitude P_k(<axis, x>), with P_k(1) = 1: a zonal harmonic on top.
+
+    On the circle that is 1 + amplitude cos(k theta), theta the angle from the axis.
+    """
 
     kind: Literal["harmonic"] = "harmonic"
     degree: int = Field(ge=1, le=1000)
@@ -91,6 +144,42 @@ class Harmonic(Table):
     """Relative to the uniform density (dimensionless)."""
     axis: Direction = ()
     """Axis of symmetry, ``shape=(d,)``, normalised; a case fills in the last coordinate axis."""
+
+
+class Gaussian(Table):
+    """The normal distribution, in R^d."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    mean: Vector
+    """``shape=(d,)``, in the units of space."""
+    covariance: Covariance
+    """``shape=(d, d)``, or a number for that multiple of the identity; units of space squared."""
+
+
+class Box(Table):
+    """The uniform measure of a box of R^d; its density jumps at the sides."""
+
+    kind: Literal["box"] = "box"
+    lower: Vector
+    """Corner of the smallest coordinates, ``shape=(d,)``, in the units of space."""
+    upper: Vector
+    """Corner of the largest coordinates, ``shape=(d,)``, in the units of space."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Box":
+        problems = []
+        # Corners of different lengths are told by the case, which knows d.
+        for i, (low, high) in enumerate(zip(self.lower, self.upper, strict=False)):
+            if not low < high:
+                need = f"must be a number < upper[{i}], {high!r}"
+            elif not math.isfinite(high - low):
+                need = f"must be a finite distance from upper[{i}], {high!r}"
+            else:
+                continue
+            problems.append((f"lower[{i}]", f"{low!r} is not allowed; {need}"))
+        if problems:
+            raise refusal(*problems)
+        return self
 
 
 class _Weighted(Table):
@@ -114,9 +203,22 @@ class HarmonicComponent(_Weighted, Harmonic):
     """`Harmonic` as a part of a mixture."""
 
 
+class GaussianComponent(_Weighted, Gaussian):
+    """`Gaussian` as a part of a mixture."""
+
+
+class BoxComponent(_Weighted, Box):
+    """`Box` as a part of a mixture."""
+
+
 Component = Annotated[
-    UniformComponent | VonMisesFisherComponent | PoissonKernelComponent | HarmonicComponent,
-    Field(discriminator="kind", json_schema_extra={"planned": ["gaussian", "box"]}),
+    UniformComponent
+    | VonMisesFisherComponent
+    | PoissonKernelComponent
+    | HarmonicComponent
+    | GaussianComponent
+    | BoxComponent,
+    Field(discriminator="kind"),
 ]
 """A part of a mixture."""
 
@@ -136,7 +238,7 @@ class Tokens(Table):
     file: str | None = None
     """A ``.npy`` file of ``shape=(n, d)``; relative to the case file, absolute once resolved."""
     points: Points | None = None
-    """The tokens themselves, ``shape=(n, d)`` (dimensionless)."""
+    """The tokens themselves, ``shape=(n, d)``: unit vectors on the sphere."""
 
     @field_validator("file", mode="after")
     @classmethod
@@ -168,10 +270,11 @@ class Tokens(Table):
         """n, the number of tokens."""
         return len(self._raw())
 
-    def load(self) -> npt.NDArray[np.float64]:
-        """The tokens, ``shape=(n, d)``, each row normalised."""
+    def load(self, space_kind: str = "sphere") -> npt.NDArray[np.float64]:
+        """The tokens, ``shape=(n, d)``, each row normalised on the sphere."""
         tokens = np.array(self._raw(), dtype=np.float64)
-        tokens /= np.linalg.norm(tokens, axis=1, keepdims=True)
+        if space_kind == "sphere":
+            tokens /= np.linalg.norm(tokens, axis=1, keepdims=True)
         return tokens
 
     def _raw(self) -> npt.NDArray[Any]:
@@ -180,8 +283,8 @@ class Tokens(Table):
         tokens: npt.NDArray[Any] = open_memmap(self.file, mode="r")  # never unpickles
         return tokens
 
-    def problems(self, dimension: int) -> list[tuple[str, str]]:
-        """Pairs (key, message): a wrong shape, and the first row that is no unit vector."""
+    def problems(self, dimension: int, space_kind: str) -> list[tuple[str, str]]:
+        """Pairs (key, message): a wrong shape, and the first row that is no point of space."""
         need = f"must have shape (n, {dimension}), n >= 1"
         if self.points is not None and len({len(row) for row in self.points}) > 1:
             return [("points", f"has rows of different lengths; {need}")]
@@ -189,40 +292,110 @@ class Tokens(Table):
         raw = self._raw()
         if raw.ndim != 2 or raw.shape[1] != dimension or raw.shape[0] == 0:
             return [(key, f"has shape {raw.shape}; {need}")]
-        lengths = np.linalg.norm(np.asarray(raw, dtype=np.float64), axis=1)
-        # The comparison is false for nan.
-        off = np.flatnonzero(~(np.abs(lengths - 1.0) <= UNIT_TOLERANCE))
-        if off.size == 0:
+        tokens = np.asarray(raw, dtype=np.float64)
+        if space_kind == "sphere":
+            lengths = np.linalg.norm(tokens, axis=1)
+            held = np.abs(lengths - 1.0) <= UNIT_TOLERANCE  # false for nan
+            need = f"must be a finite unit vector to {UNIT_TOLERANCE:g}"
+        else:
+            lengths = np.abs(tokens).max(axis=1)
+            held = np.isfinite(lengths)
+            need = "must be finite"
+        if np.all(held):
             return []
-        need = f"must be a finite unit vector to {UNIT_TOLERANCE:g}"
-        row, length = int(off[0]), float(lengths[off[0]])
+        row = int(np.argmin(held))
+        found = f"has norm {lengths[row]:.9g}"
         if self.file is None:
-            return [(f"points[{row}]", f"has norm {length:.9g}; {need}")]
-        return [("file", f"row {row} has norm {length:.9g}; each row {need}")]
+            return [(f"points[{row}]", f"{found}; {need}")]
+        return [("file", f"row {row} {found}; each row {need}")]
+
+
+def _entry(table: object, key: str) -> Any:
+    return table.get(key) if isinstance(table, Mapping) else getattr(table, key, None)
+
+
+def _kind_problems(initial: object, space_kind: str, dimension: int) -> list[tuple[str, str]]:
+    """Pairs (key, message) of the kinds that are none of the space's; raw tables are fine."""
+    allowed, where = KINDS[space_kind], f" with space.kind = {space_kind!r}"
+    if space_kind == "sphere" and dimension > 3:
+        allowed, where = ("tokens",), f" with space.dimension = {dimension} on a sphere"
+    kind = _entry(initial, "kind")
+    components = _entry(initial, "components")
+    if kind != "mixture" or kind not in allowed or not isinstance(components, list | tuple):
+        message = _wrong_kind(kind, allowed, where if kind in _ALL_KINDS else "")
+        return [("kind", message)] if message else []
+    allowed = tuple(kind for kind in allowed if kind not in _NO_COMPONENTS)
+    problems = []
+    for i, component in enumerate(components):
+        kind = _entry(component, "kind")
+        known = kind in _ALL_KINDS and kind not in _NO_COMPONENTS
+        if message := _wrong_kind(kind, allowed, where if known else ""):
+            problems.append((f"components[{i}].kind", message))
+    return problems
+
+
+def _wrong_kind(kind: object, allowed: tuple[str, ...], where: str) -> str:
+    """What is wrong with a kind, or an empty string; what is no string is told by its type."""
+    if not isinstance(kind, str) or kind in allowed:
+        return ""
+    near = "" if where else suggestion(kind, allowed)
+    return f"{_short.repr(kind)} is not allowed{where}; allowed: {', '.join(allowed)}{near}"
+
+
+_short = reprlib.Repr(maxstring=60)
+
+
+def _kinds_of_the_space(initial: object, info: ValidationInfo) -> object:
+    """Refuse kinds before their keys are looked at: a wrong kind is then one problem."""
+    space = info.data.get("space")
+    if space is not None and (problems := _kind_problems(initial, space.kind, space.dimension)):
+        raise refusal(*problems)
+    return initial
 
 
 Initial = Annotated[
-    Uniform | VonMisesFisher | PoissonKernel | Harmonic | Mixture | Tokens,
-    Field(discriminator="kind", json_schema_extra={"planned": ["gaussian", "box"]}),
+    Uniform | VonMisesFisher | PoissonKernel | Harmonic | Gaussian | Box | Mixture | Tokens,
+    Field(discriminator="kind"),
+    BeforeValidator(_kinds_of_the_space),
 ]
-"""Any initial measure."""
+"""Any initial measure; as a field beside ``space``, one of a kind that the space has."""
 
 
-def initial_problems(initial: Initial, dimension: int) -> list[tuple[str, str]]:
-    """Pairs (key below ``initial``, message) of what does not fit the dimension of space."""
+def initial_problems(initial: Initial, dimension: int, space_kind: str) -> list[tuple[str, str]]:
+    """Pairs (key below ``initial``, message) of what does not fit the space.
+
+    Args:
+        initial: The measure.
+        dimension: The ambient dimension d.
+        space_kind: ``"sphere"`` or ``"euclidean"``.
+    """
+    if problems := _kind_problems(initial, space_kind, dimension):
+        return problems
     if isinstance(initial, Tokens):
-        return initial.problems(dimension)
+        return initial.problems(dimension, space_kind)
     if isinstance(initial, Mixture):
         return [
             (f"components[{i}].{key}", message)
             for i, component in enumerate(initial.components)
-            for key, message in initial_problems(component, dimension)
+            for key, message in _shape_problems(component, dimension)
         ]
-    return [
-        (key, f"has {len(vector)} entries; must have {dimension}, one for each dimension of space")
-        for key, vector in initial
-        if isinstance(vector, tuple) and len(vector) != dimension
-    ]
+    return _shape_problems(initial, dimension)
+
+
+def _shape_problems(measure: Table, dimension: int) -> list[tuple[str, str]]:
+    """Pairs (key, message) of vectors and matrices that are not those of d dimensions."""
+    problems = []
+    for key, value in measure:
+        if not isinstance(value, tuple) or len(value) == dimension:
+            continue
+        if isinstance(value[0] if value else None, tuple):
+            shape = (len(value), len(value[0]))
+            need = f"must have shape {(dimension, dimension)}, or be a positive number"
+            problems.append((key, f"has shape {shape}; {need}"))
+        else:
+            need = f"must have {dimension}, one for each dimension of space"
+            problems.append((key, f"has {len(value)} entries; {need}"))
+    return problems
 
 
 def with_default_axis(initial: Initial, dimension: int) -> Initial:

@@ -1,0 +1,208 @@
+"""Measures to start from on the circle S^1 and the sphere S^2."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import eval_legendre, i0e
+
+from meanformer.attention.measures import circle
+from meanformer.attention.measures.measure import check_points, check_uniforms
+from meanformer.attention.spaces import Array, Sphere
+
+_AREA = {2: 2 * np.pi, 3: 4 * np.pi}
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """The uniform measure.
+
+    Args:
+        dimension: That of the ambient space: 2 for the circle, 3 for the sphere.
+
+    Raises:
+        ValueError: On other spheres, as for all measures here.
+    """
+
+    dimension: int = 3
+
+    def __post_init__(self) -> None:
+        """Check the dimension."""
+        _check_sphere(self, self.dimension)
+
+    @property
+    def space(self) -> Sphere:
+        """S^1 or S^2."""
+        return Sphere(self.dimension)
+
+    def density(self, points: Array) -> Array:
+        """1/(2 pi) or 1/(4 pi)."""
+        check_points(points, self.space)
+        return np.full(len(points), 1 / _AREA[self.dimension])
+
+    def sample(self, uniforms: Array) -> Array:
+        """Archimedes: on the sphere, height and longitude are independent and uniform."""
+        check_uniforms(uniforms, self.space)
+        if self.dimension == 2:
+            return circle.at_angle((1.0, 0.0), circle.uniform_angle(uniforms[:, 1]))
+        return _at_height((0.0, 0.0, 1.0), 2 * uniforms[:, 1] - 1, uniforms[:, 2])
+
+
+@dataclass(frozen=True)
+class VonMisesFisher:
+    """Density proportional to e^{c <x, m>}; on the circle, von Mises'.
+
+    Args:
+        mean: The unit vector m.
+        concentration: c >= 0, dimensionless.
+    """
+
+    mean: tuple[float, ...]
+    concentration: float
+
+    def __post_init__(self) -> None:
+        """Check the dimension."""
+        _check_sphere(self, len(self.mean))
+
+    @property
+    def space(self) -> Sphere:
+        """S^1 or S^2."""
+        return Sphere(len(self.mean))
+
+    def density(self, points: Array) -> Array:
+        """e^{c <x,m>} / (2 pi I_0(c)) on S^1, c e^{c (<x,m> - 1)} / (2 pi (1 - e^{-2c})) on S^2."""
+        check_points(points, self.space)
+        c = self.concentration
+        if self.space.dimension == 2:
+            square = ((points - np.asarray(self.mean)) ** 2).sum(axis=1)  # 2 - 2 <x, m>
+            return np.exp(-c * (square / 2)) / (2 * np.pi * i0e(c))
+        if c == 0:
+            return Uniform().density(points)
+        return -c / (2 * np.pi * np.expm1(-2 * c)) * np.exp(c * (points @ self.mean - 1))
+
+    def sample(self, uniforms: Array) -> Array:
+        """On S^2, t = <x, m> has the distribution (e^{c(t-1)} - e^{-2c}) / (1 - e^{-2c})."""
+        check_uniforms(uniforms, self.space)
+        c, u = self.concentration, uniforms[:, 1]
+        if self.space.dimension == 2:
+            return circle.at_angle(self.mean, circle.von_mises_angle(c, u))
+        if c == 0:
+            return Uniform().sample(uniforms)
+        # At 1 - u rather than u: the argument of the logarithm is then at least 2^-53.
+        height = 1 + np.log1p(u * np.expm1(-2 * c)) / c
+        return _at_height(self.mean, np.maximum(height, -1.0), uniforms[:, 2])
+
+
+@dataclass(frozen=True)
+class PoissonKernel:
+    """The conformal family ((1 - |a|^2) / |x - a|^2)^{d-1} / |S^{d-1}|.
+
+    The flow of attention at beta = 0 keeps it.
+
+    Args:
+        vector: a, in the open unit ball.
+    """
+
+    vector: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Check the dimension."""
+        _check_sphere(self, len(self.vector))
+
+    @property
+    def space(self) -> Sphere:
+        """S^1 or S^2."""
+        return Sphere(len(self.vector))
+
+    def density(self, points: Array) -> Array:
+        """((1 - |a|^2) / |x - a|^2)^{d-1} / |S^{d-1}|."""
+        check_points(points, self.space)
+        a, d = np.asarray(self.vector), len(self.vector)
+        return ((1 - a @ a) / ((points - a) ** 2).sum(axis=1)) ** (d - 1) / _AREA[d]
+
+    def sample(self, uniforms: Array) -> Array:
+        """The conformal map x = (1 - |a|^2)/|u + a|^2 (u + a) + a of a uniform u."""
+        check_uniforms(uniforms, self.space)
+        a = np.asarray(self.vector)
+        if len(a) == 2:
+            length = math.hypot(*self.vector)
+            axis = (self.vector[0] / length, self.vector[1] / length) if length else (1.0, 0.0)
+            return circle.at_angle(axis, circle.poisson_angle(length, uniforms[:, 1]))
+        shifted = Uniform().sample(uniforms) + a
+        points = (1 - a @ a) / (shifted**2).sum(axis=1)[:, None] * shifted + a
+        return points / np.linalg.norm(points, axis=1)[:, None]
+
+
+@dataclass(frozen=True)
+class ZonalHarmonic:
+    """A zonal harmonic on top of the uniform measure: (1 + amplitude P_k(<x, axis>)) / |S^{d-1}|.
+
+    On the circle P_k is Chebyshev's polynomial: the density is (1 + amplitude cos(k t)) / (2 pi), t
+    the angle from the axis. On the sphere it is Legendre's.
+
+    Args:
+        degree: k >= 1.
+        amplitude: In [-1, 1], relative to the uniform density.
+        axis: Unit vector.
+    """
+
+    degree: int
+    amplitude: float
+    axis: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Check the dimension."""
+        _check_sphere(self, len(self.axis))
+
+    @property
+    def space(self) -> Sphere:
+        """S^1 or S^2."""
+        return Sphere(len(self.axis))
+
+    def density(self, points: Array) -> Array:
+        """(1 + amplitude P_k(<x, axis>)) / |S^{d-1}|."""
+        check_points(points, self.space)
+        if self.space.dimension == 3:
+            harmonic = eval_legendre(self.degree, np.clip(points @ self.axis, -1, 1))
+        else:
+            harmonic = np.cos(self.degree * circle.angle_from(self.axis, points))
+        return (1 + self.amplitude * harmonic) / _AREA[self.space.dimension]
+
+    def sample(self, uniforms: Array) -> Array:
+        """Bisection of the distribution function of the angle or height, to round-off."""
+        check_uniforms(uniforms, self.space)
+        k, u = self.degree, uniforms[:, 1]
+        if self.space.dimension == 2:
+            return circle.at_angle(self.axis, circle.harmonic_angle(k, self.amplitude, u))
+
+        def distribution(height: Array) -> Array:
+            above, below = eval_legendre(k + 1, height), eval_legendre(k - 1, height)
+            return (1 + height + self.amplitude * ((above - below) / (2 * k + 1))) / 2
+
+        return _at_height(self.axis, circle.bisect(distribution, u, -1.0, 1.0), uniforms[:, 2])
+
+
+def _check_sphere(measure: object, dimension: int) -> None:
+    if dimension not in _AREA:
+        raise ValueError(
+            f"{type(measure).__name__}: the dimension is {dimension}; it must be 2, for the "
+            "circle, or 3, for the sphere"
+        )
+
+
+def _at_height(axis: tuple[float, ...], height: Array, turn: Array) -> Array:
+    """Points of S^2 at heights along an axis, turned around it by shares of a full turn."""
+    pole = np.asarray(axis)
+    # A frame around the axis, built on the coordinate axis farthest from it.
+    first = np.cross(pole, np.eye(3)[np.argmin(np.abs(pole))])
+    first /= np.linalg.norm(first)
+    second = np.cross(pole, first)
+    radius = np.sqrt((1 - height) * (1 + height))
+    angle = 2 * np.pi * turn
+    return (
+        height[:, None] * pole
+        + (radius * np.cos(angle))[:, None] * first
+        + (radius * np.sin(angle))[:, None] * second
+    )
