@@ -2,7 +2,7 @@
 
 from meanformer.attention.attention import Attention
 from meanformer.attention.backends.sums import AttentionDomainError
-from meanformer.attention.energy import interaction_energy
+from meanformer.attention.energy import energy_gradient, interaction_energy
 from meanformer.attention.evaluator import Evaluator, Field
 from meanformer.attention.heads import Head
 from meanformer.attention.plan import Plan
@@ -22,6 +22,7 @@ __all__ = [
     "Schedule",
     "Space",
     "Sphere",
+    "energy_gradient",
     "interaction_energy",
     "random_values",
 ]

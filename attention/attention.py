@@ -244,16 +244,20 @@ class Attention:
             moved.append(Head(times(query, forward), times(key, forward), value))
         return replace(self, query=None, key=None, value=None, heads=tuple(moved), relative=True)
 
-    def rate_bound(self, field: Field) -> float:
+    def rate_bound(self, field: Field, spread: float = 1.0) -> float:
         """A bound of the velocity's derivative on the unit sphere, for choosing time steps.
 
         An average v = V E[y] whose weights are e^{<Ax,y>} has the derivative V Cov[y] A, and
         projection adds 2 |v|, so that |Dv| <= |V| (|A| + 2). The unnormalised law multiplies that
         by Z, the l2 law doubles A, and hardmax has no A. The sigmoid's slope is at most 1/4, and
-        the linear law's velocity is at most |V| |A|, each times the mass.
+        the linear law's velocity is at most |V| |A|, each times the mass. In R^d, where no bound
+        holds, |A| times the largest variance of the measure is an estimate, and 2 |V| leaves room
+        for points that move with V.
 
         Args:
             field: Values at this rank's targets.
+            spread: The largest variance, about the mean for a normalised law, else about the
+                origin; 1 on the unit sphere.
 
         Returns:
             The bound over this rank's targets, per unit of time.
@@ -261,7 +265,7 @@ class Attention:
         bounds = []
         for number, head in enumerate(self.all_heads):
             value = spectral_norm(head.matrices[2])
-            logits = abs(self.beta) * spectral_norm(head.product)
+            logits = abs(self.beta) * spectral_norm(head.product) * spread
             match self.law:
                 case "softmax" | "sinkhorn":
                     rate = logits + 2

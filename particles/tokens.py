@@ -11,6 +11,7 @@ import numpy as np
 from meanformer.attention import Attention, Evaluator, Model, Space
 from meanformer.attention.spaces import Array
 from meanformer.attention.steps import equal_steps
+from meanformer.attention.variances import variances
 
 # The automatic step is this share of the time in which velocities change, 1/|Dv|.
 _COURANT = 0.2
@@ -110,4 +111,6 @@ class TokenSolver:
         field = evaluator(self.weights)
         self._evaluator = evaluator
         self.wall_time["attention"] += perf_counter() - began
-        return field.velocity, attention.rate_bound(field)
+        central = attention.normalised
+        _, spread = variances(x, self.weights, self.space, self.comm, central)
+        return field.velocity, attention.rate_bound(field, spread)

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy.special import iv
 
-from meanformer.attention import Attention, Euclidean, Head, Sphere, interaction_energy
+from meanformer.attention import (
+    Attention,
+    Euclidean,
+    Head,
+    Sphere,
+    energy_gradient,
+    interaction_energy,
+)
+from meanformer.attention.energy import ENERGETIC
 
 
 def double_sum(beta, points, weights, query=None, key=None):
@@ -150,3 +158,47 @@ def test_does_not_depend_on_the_ranks(on_sphere, share, beta, count):
             attention, share(points, only), share(weights, only), space, MPI.COMM_WORLD
         )
         assert together == pytest.approx(alone, rel=1e-13)
+
+
+class TestGradient:
+    """The rate of the energy along any motion of the points is the integral of the gradient."""
+
+    @pytest.mark.parametrize("space", [Sphere(2), Sphere(3), Euclidean(1), Euclidean(3)], ids=str)
+    @pytest.mark.parametrize("law", sorted(ENERGETIC))
+    @pytest.mark.parametrize("beta", [-1.5, 0.0, 2.0])
+    @pytest.mark.parametrize("matrices", ["multiples", "other", "heads"])
+    def test_rate_along_a_motion(self, space, law, beta, matrices):
+        rng = np.random.default_rng(5)
+        d, count = space.dimension, 40
+        points = space.retract(rng.normal(size=(count, d)))
+        along = space.tangent(points, rng.normal(size=(count, d)))
+        weights = rng.dirichlet(np.ones(count))
+        query, key = rng.normal(size=(2, 2, d)) / 2
+        attention = {
+            "multiples": Attention(law, beta, 0.8, 0.9),
+            "other": Attention(law, beta, query, key),
+            "heads": Attention(law, beta, heads=[Head(query, key), Head(0.5, 1.5)]),
+        }[matrices]
+        h = 1e-4
+        ahead, behind = (
+            interaction_energy(attention, space.retract(points + s * along), weights, space)
+            for s in (h, -h)
+        )
+        gradient = energy_gradient(attention, points, weights, space)
+        rate = float(weights @ (gradient * along).sum(axis=1))
+        assert abs((ahead - behind) / (2 * h) - rate) < 2e-6 * (1 + abs(rate))
+
+    @pytest.mark.parametrize("law", ["softmax", "unnormalised", "linear", "sinkhorn", "l2"])
+    def test_the_velocity_follows_it(self, law):
+        points = Sphere(3).retract(np.random.default_rng(1).normal(size=(50, 3)))
+        weights = np.full(50, 0.02)
+        attention = Attention(law, 1.5)
+        field = attention.evaluate(points, points, weights, Sphere(3))
+        scale = np.exp(field.log_partition[0])[:, None] if law in ("softmax", "l2") else 1.0
+        gradient = energy_gradient(attention, points, weights, Sphere(3))
+        wanted = field.velocity * scale * (2 if law == "l2" else 1)
+        assert np.abs(gradient - wanted).max() < 1e-7 * np.abs(wanted).max()
+
+    def test_a_law_without_energy(self):
+        with pytest.raises(ValueError, match="sigmoid"):
+            energy_gradient(Attention("sigmoid"), np.ones((1, 2)), np.ones(1), Euclidean(2))

@@ -1,0 +1,43 @@
+"""How far a measure spreads: the lengths that set the scale of time in R^d."""
+
+from __future__ import annotations
+
+from mpi4py import MPI
+
+import numpy as np
+
+from meanformer.attention.spaces import Array, Space, Sphere
+
+# A measure in one place has no scale of its own: this share of the second moments, at least.
+_FLOOR = 1e-14
+
+
+def variances(
+    points: Array, weights: Array, space: Space, comm: MPI.Comm | None, central: bool = True
+) -> tuple[float, float]:
+    """The smallest and the largest variance of a measure in any direction. Collective.
+
+    Args:
+        points: This rank's points, ``shape=(n, d)``.
+        weights: This rank's weights, with a positive sum over ranks, ``shape=(n,)``.
+        space: Where the points live.
+        comm: The ranks over which they are distributed, or None.
+        central: About the mean; else about the origin.
+
+    Returns:
+        Both, positive, per unit of mass; one and one on the unit sphere, where no point is farther
+        from the origin.
+    """
+    if isinstance(space, Sphere):
+        return 1.0, 1.0
+    extended = np.column_stack([np.ones(len(points)), points])
+    moments = (weights[:, None] * extended).T @ extended
+    if comm is not None:
+        moments = comm.allreduce(moments)
+    moments /= moments[0, 0]
+    squares = moments[1:, 1:]
+    if central:
+        squares = squares - np.multiply.outer(moments[0, 1:], moments[0, 1:])
+    floor = _FLOOR * float(np.trace(moments[1:, 1:])) + np.finfo(float).tiny
+    eigenvalues = np.maximum(np.linalg.eigvalsh(squares), floor)
+    return float(eigenvalues[0]), float(eigenvalues[-1])
