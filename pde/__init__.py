@@ -1,5 +1,13 @@
-"""The density of tokens: discontinuous Galerkin transport, its limiter and its integrals."""
+"""The density of tokens: discontinuous Galerkin transport and diffusion, and its integrals."""
 
-from meanformer.pde.density import DensitySolver, InitialDensityError, PositivityError
+from meanformer.pde.density import DensitySolver, PositivityError
+from meanformer.pde.diffusion import LinearSolverError
+from meanformer.pde.elements import Elements, InitialDensityError
 
-__all__ = ["DensitySolver", "InitialDensityError", "PositivityError"]
+__all__ = [
+    "DensitySolver",
+    "Elements",
+    "InitialDensityError",
+    "LinearSolverError",
+    "PositivityError",
+]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from mpi4py import MPI
+
 import basix
 import numba
 import numpy as np
 
 from meanformer.attention.spaces import Array
+from meanformer.pde.quadrature import facet_points
 
 # No density grows to this; beyond it products with e^{<Ax,y>} would overflow.
 _BLOWN_UP = 1e100
@@ -50,8 +53,8 @@ class PositivityLimiter:
     the mass and the order of accuracy.
 
     Args:
-        element: The density's scalar element on the reference triangle.
-        volume_points: Volume quadrature points of the reference cell, ``shape=(q, 2)``.
+        element: The density's scalar element on the reference simplex.
+        volume_points: Volume quadrature points of the reference cell, ``shape=(q, t)``.
         facet_degree: Degree of the facet quadrature.
         integrals: int phi_i over each cell, ``shape=(cells, n)``.
     """
@@ -64,11 +67,10 @@ class PositivityLimiter:
         integrals: Array,
     ) -> None:
         """Tabulate the basis where the density is read."""
+        self._integrals = integrals
         self._mean_weights = integrals / integrals.sum(axis=1, keepdims=True)
-        line, _ = basix.make_quadrature(basix.CellType.interval, facet_degree)
-        s, zero = line[:, 0], np.zeros(len(line))
-        facets = [np.stack(p, axis=1) for p in ((1 - s, s), (zero, s), (s, zero))]
-        points = np.concatenate([element.points, volume_points, *facets])
+        facets = facet_points(element.cell_type, facet_degree)
+        points = np.concatenate([element.points, volume_points, facets])
         self._basis = element.tabulate(0, points)[0, :, :, 0].copy()
 
     def __call__(self, values: Array) -> int:
@@ -82,3 +84,24 @@ class PositivityLimiter:
             values blow up. They are set to zero: such a step must not be kept.
         """
         return int(_limit(values, self._mean_weights, self._basis))
+
+    def empty_negative_cells(self, values: Array, comm: MPI.Intracomm) -> float:
+        """Set cells of negative mass to zero, and shrink all others so that the mass stays.
+
+        What an implicit step leaves below zero in a cell's mean is part of its error, and so is
+        what this does: it moves no more mass than there was below zero. Collective.
+
+        Args:
+            values: Nodal values, ``shape=(cells, n)``; changed in place.
+            comm: The ranks that share the cells.
+
+        Returns:
+            The mass below zero, relative to the whole.
+        """
+        masses = np.einsum("ci,ci->c", self._integrals, values)
+        below = masses < 0
+        negative, total = comm.allreduce(np.array([masses[below].sum(), masses.sum()]))
+        if negative < 0:
+            values *= total / (total - negative)
+            values[below] = 0.0
+        return float(-negative / total)

@@ -1,4 +1,4 @@
-"""Quadrature on curved cells, and the cell matrices of discontinuous Lagrange elements."""
+"""Quadrature on curved simplices, and the cell matrices of discontinuous Lagrange elements."""
 
 from __future__ import annotations
 
@@ -14,26 +14,64 @@ class CellQuadrature:
     """A quadrature rule on this rank's cells.
 
     Args:
-        domain: A mesh of triangles in R^3.
+        domain: A mesh of simplices of dimension t in R^d.
         degree: Polynomial degree for which the rule is exact on the reference cell.
 
     Attributes:
-        reference: Points in the reference cell, ``shape=(q, 2)``.
-        points: Points in space, ``shape=(cells, q, 3)``.
-        weights: Weights times the area element, ``shape=(cells, q)``.
+        reference: Points in the reference cell, ``shape=(q, t)``.
+        points: Points in space, ``shape=(cells, q, d)``.
+        weights: Weights times the volume element, ``shape=(cells, q)``.
     """
 
     def __init__(self, domain: mesh.Mesh, degree: int) -> None:
         """Tabulate the geometry at the quadrature points."""
-        self.reference, reference_weights = basix.make_quadrature(basix.CellType.triangle, degree)
-        cells = domain.topology.index_map(domain.topology.dim).size_local
-        nodes = domain.geometry.x[compat.geometry_dofmap(domain)[:cells]]
+        self.reference, reference_weights = basix.make_quadrature(domain.basix_cell(), degree)
+        self._nodes = _nodes(domain)
         scalar = domain.ufl_domain().ufl_coordinate_element().basix_element
-        shape, slope_0, slope_1 = scalar.tabulate(1, self.reference)[:, :, :, 0]
-        self.points: Array = np.einsum("qn,cnk->cqk", shape, nodes)
-        tangents = [np.einsum("qn,cnk->cqk", slope, nodes) for slope in (slope_0, slope_1)]
-        area = np.linalg.norm(np.cross(*tangents), axis=-1)
-        self.weights: Array = area * reference_weights
+        shape, *slopes = scalar.tabulate(1, self.reference)[:, :, :, 0]
+        self._slopes = np.stack(slopes)
+        self.points: Array = np.einsum("qn,cnk->cqk", shape, self._nodes)
+        tangents = self._tangents()
+        # A surface has fewer tangents than coordinates: the root of Gram's determinant.
+        gram = np.einsum("cqki,cqkj->cqij", tangents, tangents)
+        self.weights: Array = np.sqrt(np.linalg.det(gram)) * reference_weights
+
+    def dual_tangents(self) -> Array:
+        """Vectors that make gradients of reference slopes: T (T^T T)^{-1}, T the tangents.
+
+        Returns:
+            ``shape=(cells, q, d, t)``.
+        """
+        tangents = self._tangents()
+        gram = np.einsum("cqki,cqkj->cqij", tangents, tangents)
+        return np.einsum("cqki,cqij->cqkj", tangents, np.linalg.inv(gram))
+
+    def _tangents(self) -> Array:
+        """Derivatives of points by reference coordinates, ``shape=(cells, q, d, t)``."""
+        return np.einsum("tqn,cnk->cqkt", self._slopes, self._nodes)
+
+
+def _nodes(domain: mesh.Mesh) -> Array:
+    """Geometry nodes of this rank's cells, ``shape=(cells, n, d)``."""
+    cells = domain.topology.index_map(domain.topology.dim).size_local
+    return domain.geometry.x[compat.geometry_dofmap(domain)[:cells], : domain.geometry.dim]
+
+
+def vertices(domain: mesh.Mesh) -> Array:
+    """The corners of this rank's cells, ``shape=(cells, t + 1, d)``."""
+    return _nodes(domain)[:, : domain.topology.dim + 1]
+
+
+def facet_points(cell: basix.CellType, degree: int) -> Array:
+    """Points of a rule on all facets of a reference simplex, ``shape=(q, t)``."""
+    corners, topology = basix.geometry(cell), basix.topology(cell)
+    facets = corners[topology[len(topology) - 2]]
+    if facets.shape[1] == 1:  # the ends of an interval
+        return facets[:, 0]
+    kind = basix.CellType.interval if facets.shape[1] == 2 else basix.CellType.triangle
+    local, _ = basix.make_quadrature(kind, degree)
+    barycentric = np.column_stack([1 - local.sum(axis=1), local])
+    return np.einsum("qi,fik->fqk", barycentric, facets).reshape(-1, corners.shape[1])
 
 
 def tabulate(space: fem.FunctionSpace, reference: Array) -> Array:

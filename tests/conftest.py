@@ -1,6 +1,12 @@
-"""What all tests share: clean ends between collective tests, and measures split over ranks."""
+"""What all tests share: clean ends between collective tests, measures split over ranks, claims.
+
+``pytest -m verification --verification FILE`` runs the tests that a claim of accuracy rests on,
+long ones too, and writes what they observed as a page of documentation.
+"""
 
 import gc
+import platform
+from pathlib import Path
 
 from mpi4py import MPI
 
@@ -16,6 +22,58 @@ def pytest_runtest_teardown():
         gc.collect()
         MPI.COMM_WORLD.barrier()
     return result
+
+
+CLAIMS = pytest.StashKey[list]()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--verification", metavar="FILE", help="write what tests of claims observed")
+
+
+def pytest_configure(config):
+    config.stash[CLAIMS] = []
+
+
+@pytest.fixture
+def verify(request):
+    """Note what a test observed, before it is asserted: a claim, its oracle, and the figure."""
+
+    def note(claim, oracle, observed):
+        heading = request.module.__doc__.splitlines()[0].rstrip(".")
+        line = (heading, claim, oracle, observed, request.node.nodeid)
+        request.config.stash[CLAIMS].append(line)
+
+    return note
+
+
+def pytest_sessionfinish(session, exitstatus):
+    path = session.config.getoption("--verification")
+    if path is None or exitstatus != 0 or MPI.COMM_WORLD.rank > 0:
+        return
+    from dolfinx import __version__ as dolfinx_version
+
+    lines = [
+        "# What verifies the solvers",
+        "",
+        "Written by `scripts/env pytest -m verification --verification docs/verification.md`, with",
+        f"DOLFINx {dolfinx_version} and Python {platform.python_version()}. Each line is a test,",
+        "which fails if the claim does; long ones carry the marker `slow`. Meshes have perturbed",
+        "vertices and are turned out of symmetry.",
+    ]
+    heading = None
+    for title, *cells, node in session.config.stash[CLAIMS]:
+        if title != heading:
+            heading = title
+            lines += [
+                "",
+                f"## {title}",
+                "",
+                "| claim | oracle | observed | test |",
+                "|---|---|---|---|",
+            ]
+        lines.append(f"| {' | '.join(cells)} | `{node}` |")
+    Path(path).write_text("\n".join([*lines, ""]))
 
 
 @pytest.fixture

@@ -1,0 +1,62 @@
+"""How much of a density the mesh does not resolve."""
+
+from __future__ import annotations
+
+import ufl
+from dolfinx import fem, la
+
+from meanformer.attention.spaces import Array
+from meanformer.pde.elements import Elements
+from meanformer.pde.transport import compiled
+
+#: A cell resolves its density while jumps at its facets are below this share of its mean.
+LARGEST_JUMP = 0.1
+
+
+class Resolution:
+    """The share of the mass in cells that no longer resolve it.
+
+    A solution is continuous: the jump of its approximation at the facets of a cell is of the size
+    of the error there, h^{p+1} while the mesh resolves it, and of the size of the density when it
+    does not.
+
+    Args:
+        elements: The density's elements.
+    """
+
+    def __init__(self, elements: Elements) -> None:
+        """Compile the form. Collective."""
+        self._elements = elements
+        cells = fem.functionspace(elements.domain, ("Discontinuous Lagrange", 0))
+        self._density = fem.Function(elements.space)
+        facets = ufl.dS(elements.domain, metadata={"quadrature_degree": elements.quadrature_degree})
+        test, density = ufl.TestFunction(cells), self._density
+        both_sides = test("+") + test("-")
+        self._jumps = compiled(abs(density("+") - density("-")) * both_sides * facets)
+        self._moments = la.vector(cells.dofmap.index_map, 1)
+        self._areas = self._assemble(
+            compiled(fem.Constant(elements.domain, 1.0) * both_sides * facets)
+        )
+
+    def __call__(self, values: Array) -> float:
+        """The share, between 0 and 1. Collective.
+
+        Args:
+            values: The density's values on this rank's cells, ``shape=(cells, n)``.
+        """
+        self._density.x.array[: values.size] = values.ravel()
+        self._density.x.scatter_forward()
+        jumps = self._assemble(self._jumps) / self._areas
+        integrals = self._elements.integrals
+        masses = (integrals * values).sum(axis=1)
+        unresolved = jumps > LARGEST_JUMP * masses / integrals.sum(axis=1)
+        share = self._elements.comm.allreduce(float(masses[unresolved].sum()))
+        return share / self._elements.mass(values)
+
+    def _assemble(self, form: fem.Form) -> Array:
+        """Moments of a form on this rank's cells, ``shape=(cells,)``."""
+        self._moments.array[:] = 0.0
+        fem.assemble_vector(self._moments.array, form)
+        self._moments.scatter_reverse(la.InsertMode.add)
+        own: Array = self._moments.array[: len(self._elements.integrals)].copy()
+        return own

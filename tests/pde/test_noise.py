@@ -1,0 +1,233 @@
+"""Diffusion: orders, growth rates, mass, positivity, and the linear solver."""
+
+from mpi4py import MPI
+from petsc4py import PETSc
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from scipy.special import eval_legendre, gamma, iv
+
+from meanformer.attention import Attention
+from meanformer.attention.measures import Mixture, VonMisesFisher, ZonalHarmonic
+from meanformer.meshes import circle, icosphere
+from meanformer.pde import DensitySolver, LinearSolverError
+from meanformer.pde.errors import l2_distance
+from meanformer.pde.imex import BY_DEGREE
+
+TURN = Rotation.from_euler("xyz", [0.3, 0.5, 0.7]).as_matrix()
+AXES = {2: (0.6, 0.8), 3: tuple(TURN[0])}
+STILL = Attention(beta=0.0, value=0.0)
+
+
+def mesh(dimension, size, degree, comm=MPI.COMM_WORLD):
+    """A circle of ``size`` cells or an icosphere of that level, without symmetry."""
+    curved = max(2, degree)
+    if dimension == 2:
+        return circle(comm, size, curved, rotation=0.3, perturbation=0.2)
+    return icosphere(comm, size, curved, rotation=TURN, perturbation=0.15)
+
+
+def advance(solver, end):
+    while solver.time < end:
+        solver.step(end)
+    return solver
+
+
+@pytest.mark.parametrize("scheme", set(BY_DEGREE.values()), ids=lambda s: s.name)
+class TestScheme:
+    def test_conditions_of_order(self, scheme):
+        tables, w = (scheme.explicit, scheme.implicit), scheme.weights
+        nodes = scheme.explicit.sum(axis=1)
+        # A stationary state stays: both parts have the same nodes.
+        assert np.allclose(scheme.implicit.sum(axis=1), nodes, atol=1e-14)
+        assert w.sum() == pytest.approx(1, abs=1e-14)
+        assert w @ nodes == pytest.approx(1 / 2, abs=1e-14)
+        if scheme.order == 3:
+            assert w @ nodes**2 == pytest.approx(1 / 3, abs=1e-14)
+            for table in tables:
+                assert w @ table @ nodes == pytest.approx(1 / 6, abs=1e-14)
+
+    def test_implicit_part_is_stiffly_accurate_and_damps(self, scheme):
+        assert np.allclose(scheme.implicit[-1], scheme.weights, atol=1e-14)
+        size, one = len(scheme.weights), np.ones(len(scheme.weights))
+        for z in (-1e4, -1e8):
+            stages = np.linalg.solve(np.eye(size) - z * scheme.implicit, one)
+            assert abs(1 + z * scheme.weights @ stages) < 1e-3
+
+    def test_explicit_part_is_explicit(self, scheme):
+        assert np.array_equal(scheme.explicit, np.tril(scheme.explicit, -1))
+
+
+@pytest.mark.verification
+@pytest.mark.parametrize("dimension, sizes", [(2, [20, 40, 80]), (3, [1, 2, 3])])
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_harmonics_decay(verify, dimension, sizes, degree):
+    kappa, k, end = 0.1, 2, 0.5
+    rate = kappa * k * (k + dimension - 2)
+    start, exact = (ZonalHarmonic(k, 0.5 * np.exp(-rate * t), AXES[dimension]) for t in (0.0, end))
+    errors = []
+    for size in sizes:
+        solver = DensitySolver(
+            mesh(dimension, size, degree), STILL, degree, start.density, 0.02, temperature=kappa
+        )
+        errors.append(l2_distance(advance(solver, end), exact.density))
+        solver.close()
+    observed = np.mean(-np.diff(np.log2(errors)))
+    verify(
+        f"order {degree + 1} of degree {degree}, diffusion alone on S^{dimension - 1}",
+        "decay of a harmonic",
+        f"{observed:.2f} (L2 error {errors[-1]:.1e})",
+    )
+    assert observed >= degree + 0.8
+
+
+def growth_rate(law, beta, kappa, k, d, sign):
+    """lambda_k of a degree-k perturbation of the uniform density (Funk-Hecke)."""
+    w = [gamma(d / 2) * (2 / beta) ** (d / 2 - 1) * iv(j + d / 2 - 1, beta) for j in (0, k)]
+    share = w[1] / w[0]
+    attention = {"unnormalised": w[1], "softmax": share, "sinkhorn": share / (1 + share)}[law]
+    return k * (k + d - 2) * (sign * attention / beta - kappa)
+
+
+def observed_rate(law, beta, kappa, k, d, sign, size):
+    expected = growth_rate(law, beta, kappa, k, d, sign)
+    start = ZonalHarmonic(k, 1e-5, AXES[d])
+    attention = Attention(law, beta, value=sign)
+    solver = DensitySolver(mesh(d, size, 2), attention, 2, start.density, temperature=kappa)
+    height = np.clip(solver.points @ np.array(AXES[d]), -1, 1)
+    wave = np.cos(k * np.arccos(height)) if d == 2 else eval_legendre(k, height)
+    # What is not of the perturbation: the mesh is uniform up to its error.
+    uniform = DensitySolver(
+        mesh(d, size, 2), STILL, 2, lambda x: np.ones(len(x)), temperature=kappa
+    )
+    rest = uniform.comm.allreduce(float(uniform.weights @ wave))
+    uniform.close()
+    sizes = []
+    for t in (0.0, 1 / abs(expected)):
+        advance(solver, t)
+        sizes.append(solver.comm.allreduce(float(solver.weights @ wave)) - rest)
+    solver.close()
+    return np.log(sizes[1] / sizes[0]) * abs(expected), expected
+
+
+def note(verify, law, kappa, sign, k, d, observed, expected):
+    verify(
+        f"growth rate, {law}, beta = 5, kappa = {kappa:g}, V = {sign:g} I, k = {k} on S^{d - 1}",
+        f"{expected:.6f} (Funk-Hecke)",
+        f"{observed:.6f}, off by {abs(observed / expected - 1):.0e}",
+    )
+
+
+@pytest.mark.verification
+@pytest.mark.parametrize("law", ["softmax", "unnormalised", "sinkhorn"])
+@pytest.mark.parametrize("kappa, sign", [(0.0, 1.0), (0.05, 1.0), (0.05, -1.0)])
+def test_growth_rates_on_the_circle(verify, law, kappa, sign):
+    for k in (1, 2, 3):
+        observed, expected = observed_rate(law, 5.0, kappa, k, 2, sign, 80)
+        note(verify, law, kappa, sign, k, 2, observed, expected)
+        assert abs(observed / expected - 1) < 1e-3, k
+
+
+@pytest.mark.parametrize("law", ["softmax", "unnormalised", "sinkhorn"])
+def test_a_growth_rate_on_the_sphere(law):
+    observed, expected = observed_rate(law, 3.0, 0.05, 2, 3, 1.0, 3)
+    assert abs(observed / expected - 1) < 3e-3
+
+
+@pytest.mark.slow
+@pytest.mark.verification
+@pytest.mark.parametrize("law", ["softmax", "unnormalised", "sinkhorn"])
+@pytest.mark.parametrize("kappa, sign", [(0.0, 1.0), (0.05, 1.0), (0.05, -1.0)])
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_growth_rates_on_the_sphere(verify, law, kappa, sign, k):
+    observed, expected = observed_rate(law, 5.0, kappa, k, 3, sign, 4)
+    note(verify, law, kappa, sign, k, 3, observed, expected)
+    assert abs(observed / expected - 1) < 1e-3
+
+
+SHARP = Mixture(
+    (VonMisesFisher((0.0, 0.0, 1.0), 60.0), VonMisesFisher((0.8, 0.0, 0.6), 60.0)), (0.6, 0.4)
+)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_mass_is_kept_and_the_density_stays_non_negative(degree):
+    solver = DensitySolver(
+        mesh(3, 2, degree), Attention(beta=4.0), degree, SHARP.density, temperature=0.01
+    )
+    for end in (0.02, 0.1, 0.4):
+        advance(solver, end)
+        assert solver.range()[0] >= 0
+        smallest = solver.comm.allreduce(solver.weights.min(initial=0.0), op=MPI.MIN)
+        largest = solver.comm.allreduce(solver.weights.max(initial=0.0), op=MPI.MAX)
+        assert smallest >= -np.finfo(float).eps * largest
+    assert abs(solver.mass() - 1) <= 1e-13
+    solver.close()
+
+
+@pytest.mark.slow
+@pytest.mark.verification
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_mass_drift_over_a_thousand_steps(verify, degree):
+    step = 0.002
+    start = VonMisesFisher((0.0, 0.6, 0.8), 8.0)
+    solver = DensitySolver(
+        mesh(3, 3, degree), Attention(beta=4.0), degree, start.density, step, temperature=0.1
+    )
+    for k in range(1000):
+        solver.step((k + 1) * step)
+        assert solver.range()[0] >= 0.0
+    verify(
+        f"mass kept and density not negative with noise, degree {degree}",
+        "1 and 0",
+        f"drift {solver.mass() - 1:.1e} in {solver.steps} steps",
+    )
+    assert solver.steps == 1000
+    assert abs(solver.mass() - 1) <= 1e-13
+    solver.close()
+
+
+class TestLinearSolver:
+    def solver(self, degree=2):
+        start = VonMisesFisher((0.0, 0.6, 0.8), 4.0)
+        return DensitySolver(mesh(3, 1, degree), STILL, degree, start.density, temperature=0.1)
+
+    def test_no_noise_on_piecewise_constants(self):
+        with pytest.raises(ValueError, match="degree 1 to 3"):
+            self.solver(0)
+
+    @pytest.mark.parametrize("temperature", [-0.1, np.nan, np.inf])
+    def test_refuses_a_temperature(self, temperature):
+        with pytest.raises(ValueError, match="temperature"):
+            DensitySolver(mesh(3, 1, 1), STILL, 1, SHARP.density, temperature=temperature)
+
+    @pytest.mark.mpi
+    def test_tells_when_it_does_not_converge(self):
+        PETSc.Options()["diffusion_ksp_max_it"] = 1
+        try:
+            solver = self.solver()
+            with pytest.raises(LinearSolverError, match="diffusion_ksp_type"):
+                solver.step(0.1)
+        finally:
+            PETSc.Options().delValue("diffusion_ksp_max_it")
+        solver.close()
+
+    @pytest.mark.mpi
+    @pytest.mark.parametrize("options", [{"pc_type": "hypre"}, {"ksp_type": "gmres"}])
+    def test_takes_options(self, options):
+        wanted = advance(self.solver(), 0.1)
+        names = [f"diffusion_{name}" for name in options]
+        for name, value in zip(names, options.values(), strict=True):
+            PETSc.Options()[name] = value
+        try:
+            solver = advance(self.solver(), 0.1)
+        finally:
+            for name in names:
+                PETSc.Options().delValue(name)
+        assert solver.diffusion.iterations != wanted.diffusion.iterations
+        apart = solver.comm.allreduce(np.abs(solver.values - wanted.values).max(), op=MPI.MAX)
+        assert apart < 1e-10
+        solver.close()
+        wanted.close()

@@ -1,0 +1,44 @@
+"""The share of the mass that the mesh does not resolve."""
+
+from mpi4py import MPI
+
+import pytest
+
+from meanformer.attention import Attention
+from meanformer.attention.measures import Mixture, VonMisesFisher
+from meanformer.meshes import circle, icosphere
+from meanformer.pde import DensitySolver
+from meanformer.pde.resolution import Resolution
+
+
+def share(domain, degree, measure):
+    solver = DensitySolver(domain, Attention(), degree, measure.density)
+    return Resolution(solver.elements)(solver.values)
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_smooth_densities_are_resolved(degree):
+    cap = VonMisesFisher((0.0, 0.6, 0.8), 4.0)
+    assert share(icosphere(MPI.COMM_WORLD, 3, max(2, degree)), degree, cap) == 0
+
+
+def test_a_peak_as_narrow_as_a_cell_is_not():
+    peak = VonMisesFisher((0.6, 0.8), 400.0)
+    domain = circle(MPI.COMM_WORLD, 80, 2)
+    assert share(domain, 1, peak) > 0.5
+    assert share(circle(MPI.COMM_WORLD, 640, 2), 1, peak) < 0.05
+
+
+def test_is_the_share_of_the_peak():
+    parts = (VonMisesFisher((0.0, 1.0), 1.0), VonMisesFisher((0.6, -0.8), 3000.0))
+    for weight in (0.2, 0.7):
+        measure = Mixture(parts, (1 - weight, weight))
+        assert share(circle(MPI.COMM_WORLD, 100, 2), 2, measure) == pytest.approx(weight, abs=0.05)
+
+
+@pytest.mark.mpi
+def test_does_not_depend_on_the_number_of_ranks():
+    peak = VonMisesFisher((0.0, 0.6, 0.8), 15.0)
+    alone, together = (share(icosphere(c, 2, 2), 1, peak) for c in (MPI.COMM_SELF, MPI.COMM_WORLD))
+    assert 0.1 < alone < 1
+    assert together == pytest.approx(alone, rel=1e-12)
