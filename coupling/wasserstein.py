@@ -1,4 +1,4 @@
-"""The Wasserstein distance W1 on S^2 by exact optimal transport between subsamples."""
+"""The Wasserstein distance W1 by exact optimal transport between subsamples."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import ot
 
-from meanformer.attention.spaces import Array
+from meanformer.attention.spaces import Array, Space, Sphere
 from meanformer.coupling.sampling import sample_density
 from meanformer.particles import TokenSolver
 from meanformer.pde import DensitySolver
@@ -22,7 +22,7 @@ class Wasserstein(NamedTuple):
     """A distance between subsamples and what sampling alone makes of it.
 
     Attributes:
-        distance: W1 between tokens and points that represent the density, in radians.
+        distance: W1 between tokens and points that represent the density, on spheres in radians.
         noise: The same for an independent sample of the density in place of the tokens.
         subsample: Points on either side.
     """
@@ -32,16 +32,23 @@ class Wasserstein(NamedTuple):
     subsample: int
 
 
-def geodesic_w1(first: Array, second: Array) -> float:
-    """Exact W1 between two point sets with equal weights, unit vectors, ``shape=(n, 3)``."""
-    # 2 asin(|x - y|/2) is accurate at small angles, where acos <x, y> is not.
-    chords = np.linalg.norm(first[:, None] - second[None], axis=-1)
-    cost = 2 * np.arcsin(np.minimum(chords / 2, 1.0))
+def w1(first: Array, second: Array, space: Space) -> float:
+    """Exact W1 between two point sets with equal weights.
+
+    Args:
+        first: Points of the space, ``shape=(n, d)``.
+        second: As many.
+        space: Its distances are those along great circles on a sphere, and |x - y| in R^d.
+    """
+    cost = np.linalg.norm(first[:, None] - second[None], axis=-1)
+    if isinstance(space, Sphere):
+        # 2 asin(|x - y|/2) is accurate at small angles, where acos <x, y> is not.
+        cost = 2 * np.arcsin(np.minimum(cost / 2, 1.0))
     return float(ot.emd2([], [], cost))
 
 
 def wasserstein(density: DensitySolver, tokens: TokenSolver) -> Wasserstein:
-    """W1, with geodesic cost, between the first 500 tokens (or all) and the density. Collective.
+    """W1 between the first 500 tokens (or all) and the density. Collective.
 
     Tokens are independent and identically distributed at the start, so the first ones stand for
     all. As many points of equal mass, spread over the mesh, stand for the density.
@@ -57,8 +64,8 @@ def wasserstein(density: DensitySolver, tokens: TokenSolver) -> Wasserstein:
     if first_tokens is not None and samples is not None:
         spread, independent = np.split(samples, 2)
         result = (
-            geodesic_w1(np.concatenate(first_tokens), spread),
-            geodesic_w1(independent, spread),
+            w1(np.concatenate(first_tokens), spread, density.space),
+            w1(independent, spread, density.space),
         )
     distance, noise = comm.bcast(result)
     return Wasserstein(distance, noise, size)

@@ -46,6 +46,13 @@ def add_parser(verbs: Any) -> None:
         help="go on from the last checkpoint in the folder of the run, on any number of ranks; "
         "time.end, title and [output] may have changed",
     )
+    parser.add_argument(
+        "--petsc",
+        default="",
+        metavar="OPTIONS",
+        help="options for PETSc's solvers, with the prefix diffusion_, such as "
+        '"-diffusion_pc_type hypre -diffusion_ksp_monitor"; those in PETSC_OPTIONS count, too',
+    )
     parser.set_defaults(execute=execute)
 
 
@@ -54,8 +61,12 @@ def execute(options: argparse.Namespace) -> int:
     comm = MPI.COMM_WORLD
     try:
         case = _load(options, comm)
-        from meanformer.simulation import run  # DOLFINx is slow to import: wrong cases fail first
+        # DOLFINx and PETSc are slow to import: wrong cases fail first.
+        from petsc4py import PETSc
 
+        from meanformer.simulation import run
+
+        PETSc.Options().insertString(options.petsc)
         folder = options.output or Path(case.output.directory)
         result = run(case, output=folder, comm=comm, progress=True, resume=options.resume)
     except CaseError as error:

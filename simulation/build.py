@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from mpi4py import MPI
 
-from meanformer.attention import Sphere
-from meanformer.attention import measures as m
+from meanformer.attention import Euclidean, Model, Sphere
 from meanformer.coupling import TokenReplicas, calibrate, sample_tokens, share_of
-from meanformer.meshes import icosphere
 from meanformer.particles import TokenSolver
 from meanformer.pde import DensitySolver, InitialDensityError
 from meanformer.simulation import case as c
+from meanformer.simulation.build_initial import initial_measure
+from meanformer.simulation.build_mesh import build_mesh
 from meanformer.simulation.build_model import build_model
 from meanformer.simulation.state import State
 
@@ -24,29 +24,21 @@ def build(case: c.Case, comm: MPI.Intracomm) -> State:
         CaseError: On every rank, if the mesh does not resolve the initial density.
     """
     attention = build_model(case.attention, case.space.dimension, case.time.end)
-    space = Sphere(case.space.dimension)
+    dimension = case.space.dimension
+    space = Sphere(dimension) if case.space.kind == "sphere" else Euclidean(dimension)
     step = None if case.time.step == "auto" else case.time.step
 
     state = State(comm, attention)
     if case.pde is not None:
-        degree = case.pde.degree
-        mesh = icosphere(comm, case.pde.refinement, geometry_degree=max(2, degree))
-        density = initial_measure(case.initial).density
-        try:
-            state.density = DensitySolver(mesh, attention, degree, density, step)
-        except InitialDensityError as error:
-            raise _unresolved(case.pde, str(error)) from None
-        if abs(state.density.initial_mass - 1) > _LARGEST_MASS_ERROR:
-            mass = state.density.initial_mass
-            raise _unresolved(case.pde, f"its mass on the mesh is {mass:.4g}, not 1")
+        state.density = _density(case, case.pde, attention, step, comm)
     if case.particles is not None:
         number, seed = case.particles.number, case.particles.seed
         if isinstance(case.initial, c.Tokens):
-            points = case.initial.load()[share_of(number, comm)]
+            points = case.initial.load(case.space.kind)[share_of(number, comm)]
         else:
-            points = sample_tokens(initial_measure(case.initial), number, seed, comm)
+            points = sample_tokens(initial_measure(case.initial, dimension), number, seed, comm)
         state.tokens = TokenSolver(points, attention, space, comm, step)
-    if case.compare is not None and "harmonic" in case.compare.metrics:
+    if case.compare is not None and "harmonic" in (case.compare.metrics or ()):
         assert state.density is not None and state.tokens is not None
         # They pass the model on to their solvers, which take any.
         state.replicas = TokenReplicas(state.tokens, attention, step)
@@ -54,27 +46,37 @@ def build(case: c.Case, comm: MPI.Intracomm) -> State:
     return state
 
 
+def _density(
+    case: c.Case, pde: c.PdeTable, attention: Model, step: float | None, comm: MPI.Intracomm
+) -> DensitySolver:
+    measure = initial_measure(case.initial, case.space.dimension)
+    try:
+        solver = DensitySolver(
+            build_mesh(pde, case.space, comm),
+            attention,
+            pde.degree,
+            measure.density,
+            step,
+            temperature=case.noise.temperature,
+            boundary=pde.boundary or "outflow",
+        )
+    except InitialDensityError as error:
+        raise _unresolved(pde, str(error)) from None
+    if abs(solver.initial_mass - 1) > _LARGEST_MASS_ERROR:
+        mass = solver.initial_mass
+        solver.close()
+        raise _unresolved(pde, f"its mass on the mesh is {mass:.4g}, not 1")
+    return solver
+
+
 def _unresolved(table: c.PdeTable, why: str) -> c.CaseError:
+    if table.mesh is not None:
+        mesh, need = f"pde.mesh = {table.mesh!r}", "the mesh finer or larger"
+    elif table.half_width is not None:
+        mesh = f"pde.refinement = {table.refinement}, pde.half_width = {table.half_width:g}"
+        need = "pde.refinement or pde.half_width larger"
+    else:
+        mesh, need = f"pde.refinement = {table.refinement}", "pde.refinement larger"
     return c.CaseError(
-        [
-            f"initial: the mesh of pde.refinement = {table.refinement} does not resolve it: {why}; "
-            "must be smoother, or pde.refinement larger"
-        ]
+        [f"initial: the mesh of {mesh} does not resolve it: {why}; must be smoother, or {need}"]
     )
-
-
-def initial_measure(table: c.Initial) -> m.Measure:
-    """The measure that a table ``[initial]`` with a density describes."""
-    match table:
-        case c.VonMisesFisher():
-            return m.VonMisesFisher(table.mean, table.concentration)
-        case c.PoissonKernel():
-            return m.PoissonKernel(table.a)
-        case c.Harmonic():
-            return m.ZonalHarmonic(table.degree, table.amplitude, table.axis)
-        case c.Mixture():
-            parts = tuple(initial_measure(part) for part in table.components)
-            return m.Mixture(parts, tuple(part.weight for part in table.components))
-        case c.Uniform():
-            return m.Uniform()
-    raise TypeError(f"{type(table).__name__} has no density")

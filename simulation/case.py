@@ -23,7 +23,9 @@ from meanformer.simulation.case_attention import (
 )
 from meanformer.simulation.case_errors import CaseError, explain, refusal
 from meanformer.simulation.case_initial import (
+    Box,
     Component,
+    Gaussian,
     Harmonic,
     Initial,
     Mixture,
@@ -43,15 +45,21 @@ from meanformer.simulation.case_tables import (
     PdeTable,
     SpaceTable,
     TimeTable,
+    compare_problems,
+    pde_problems,
+    with_default_boundary,
+    with_default_metrics,
 )
 from meanformer.simulation.case_types import Matrix, Table, as_matrix
 
 __all__ = [
     "AttentionTable",
+    "Box",
     "Case",
     "CaseError",
     "CompareTable",
     "Component",
+    "Gaussian",
     "Harmonic",
     "HeadTable",
     "HeadsTable",
@@ -163,9 +171,9 @@ class Case(Table):
     def _initial_fits_space(cls, initial: Initial, info: ValidationInfo) -> Initial:
         if "space" not in info.data:
             return initial
-        dimension = info.data["space"].dimension
-        initial = with_default_axis(initial, dimension)
-        problems = initial_problems(initial, dimension)
+        space = info.data["space"]
+        initial = with_default_axis(initial, space.dimension)
+        problems = initial_problems(initial, space.dimension, space.kind)
         if problems:
             raise refusal(*problems)
         return initial
@@ -175,6 +183,12 @@ class Case(Table):
     def _density_exists(cls, pde: PdeTable | None, info: ValidationInfo) -> PdeTable | None:
         if pde is None:
             return None
+        space, noise = info.data.get("space"), info.data.get("noise")
+        if space is not None and noise is not None:
+            problems = pde_problems(pde, space, noise)
+            if problems:
+                raise refusal(*problems)
+            pde = with_default_boundary(pde, space)
         if isinstance(info.data.get("initial"), Tokens):
             raise refusal(
                 (
@@ -205,6 +219,15 @@ class Case(Table):
                     ("", "missing; must have at least one of the tables [pde], [particles]")
                 )
             return None
+        noise = info.data.get("noise")
+        if noise is not None and noise.temperature > 0:
+            raise refusal(
+                (
+                    "",
+                    "not supported in this version with noise.temperature > 0; "
+                    "must be left out, or noise.temperature 0",
+                )
+            )
         initial = info.data.get("initial")
         if not isinstance(initial, Tokens):
             return particles
@@ -237,7 +260,13 @@ class Case(Table):
         both = info.data["pde"] is not None and info.data["particles"] is not None
         if compare is not None and not both:
             raise refusal(("", "not allowed with one solver; must have both [pde] and [particles]"))
-        return CompareTable() if compare is None and both else compare
+        if not both or "space" not in info.data:
+            return compare
+        compare = compare or CompareTable()
+        problems = compare_problems(compare, info.data["space"])
+        if problems:
+            raise refusal(*problems)
+        return with_default_metrics(compare, info.data["space"])
 
 
 @functools.cache

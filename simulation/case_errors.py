@@ -5,9 +5,7 @@ values and suggestions all come from the JSON schema of the model and the constr
 new key or bound needs no entry here. Fields may add to their schema:
 
 * ``phrase``: what the value must be, where the generated wording would not do;
-* ``planned``: regular expressions of values that are known but not supported yet;
-* ``reserved`` (of a table): known keys that do not apply, each with the reason;
-* ``restricted``: the bounds are those of this version only.
+* ``planned``: regular expressions of values that are known but not supported yet.
 """
 
 import difflib
@@ -144,9 +142,6 @@ def _tag(union: Schema) -> tuple[str, Schema]:
 def _unknown_key(key: str, table: Schema) -> str:
     allowed = sorted(table.get("properties", {}))
     listed = f"allowed: {', '.join(allowed)}"
-    reason = table.get("reserved", {}).get(key)
-    if reason:
-        return f"{reason}; {listed}"
     return f"unknown key; {listed}{suggestion(key, allowed)}"
 
 
@@ -202,16 +197,15 @@ def _number_phrase(node: Schema, finite: bool) -> str:
         "an integer" if node["type"] == "integer" else "a finite number" if finite else "a number"
     )
     low, high = node.get("minimum"), node.get("maximum")
-    version = " in this version" if node.get("restricted") else ""
     if low is not None and low == high:
-        return f"{low:g}{version}"
+        return f"{low:g}"
     if low is not None and high is not None:
-        return f"{noun} from {low:g} to {high:g}{version}"
+        return f"{noun} from {low:g} to {high:g}"
     bounds = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     limits = [f"{sign} {node[name]:g}" for name, sign in bounds.items() if name in node]
     if not limits and node["type"] == "number":
         noun = "a finite number"
-    return " ".join([noun, " and ".join(limits)]).strip() + version
+    return " ".join([noun, " and ".join(limits)]).strip()
 
 
 def _choices(node: Schema) -> list[str]:

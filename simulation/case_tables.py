@@ -1,9 +1,11 @@
 """The tables of a case file but ``[attention]`` and ``[initial]``, one model each."""
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from meanformer.simulation.case_errors import refusal
 from meanformer.simulation.case_types import NonNegative, Off, Positive, Table, Text
@@ -16,7 +18,14 @@ __all__ = [
     "PdeTable",
     "SpaceTable",
     "TimeTable",
+    "compare_problems",
+    "pde_problems",
+    "with_default_boundary",
+    "with_default_metrics",
 ]
+
+Share = Annotated[float, Field(gt=0, le=1)]
+"""A share of the mass."""
 
 
 def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -39,41 +48,99 @@ def _others(values: Iterable[str]) -> str:
 class SpaceTable(Table):
     """``[space]``: where tokens live."""
 
-    kind: Annotated[Literal["sphere"], Field(json_schema_extra={"planned": ["euclidean"]})] = (
-        "sphere"
-    )
-    """``"sphere"``: the unit sphere S^{d-1}."""
-    dimension: int = Field(default=3, ge=3, le=3, json_schema_extra={"restricted": True})
-    """d, the ambient dimension."""
+    kind: Literal["sphere", "euclidean"] = "sphere"
+    """``"sphere"``: the unit sphere S^{d-1}; ``"euclidean"``: R^d."""
+    dimension: int = Field(default=3, ge=1, le=1024)
+    """d, the ambient dimension; at least 2 on a sphere, at most 3 with ``[pde]``."""
     rescaled: Off = False
     """Evolve z = exp(-tV) x in place of x (in R^d)."""
+
+    @field_validator("dimension", mode="after")
+    @classmethod
+    def _has_a_sphere(cls, dimension: int, info: ValidationInfo) -> int:
+        if info.data.get("kind") == "sphere" and dimension < 2:
+            raise refusal(("", f"{dimension} is not allowed; must be at least 2 on a sphere"))
+        return dimension
 
 
 class NoiseTable(Table):
     """``[noise]``: Brownian motion of the tokens, diffusion of the density."""
 
-    temperature: float = Field(default=0.0, ge=0, le=0, json_schema_extra={"restricted": True})
+    temperature: NonNegative = 0.0
     """kappa of dX = v dt + sqrt(2 kappa) dW (dimensionless)."""
-
-
-_EUCLIDEAN = "applies to euclidean space, not to the sphere"
 
 
 class PdeTable(Table):
     """``[pde]``: the solver of the density."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"reserved": {"half_width": _EUCLIDEAN, "mesh": _EUCLIDEAN}}
-    )
 
     scheme: Annotated[
         Literal["dg"], Field(json_schema_extra={"planned": ["flow-map", "zonal"]})
     ] = "dg"
     """``"dg"``: discontinuous Galerkin transport."""
     degree: int = Field(default=2, ge=0, le=3)
-    """Polynomial degree of the density in a cell."""
-    refinement: int = Field(default=4, ge=0, le=8)
-    """Level of the icosphere: 20 * 4^refinement cells."""
+    """Polynomial degree of the density in a cell; at least 1 with noise."""
+    refinement: int = Field(default=4, ge=0, le=12)
+    """Level r of the mesh: 20 * 4^r cells of the icosphere (r <= 8), 10 * 2^r of the circle; 2^r
+    cells a side of the box in R^d (r <= 10 for d = 2, 6 for d = 3)."""
+    half_width: Positive | None = None
+    """h of the box [-h, h]^d in R^d; 5 where none is given."""
+    mesh: Text | None = None
+    """A gmsh file in place of the box; relative to the case file, absolute once resolved."""
+    boundary: Literal["outflow", "no-flux"] | None = None
+    """In R^d: ``"outflow"``, the default, or ``"no-flux"``."""
+    largest_outflow: Share | None = None
+    """In R^d: the run stops when more of the mass has left; 0.001 where none is given."""
+    largest_unresolved: Share | None = None
+    """The run stops when more of the mass is in cells that do not resolve it; None: a warning."""
+
+    @field_validator("mesh", mode="after")
+    @classmethod
+    def _resolved(cls, mesh: str | None, info: ValidationInfo) -> str | None:
+        if mesh is None:
+            return None
+        path = os.path.abspath(os.path.join((info.context or {}).get("folder", Path()), mesh))
+        if not os.path.isfile(path):
+            raise refusal(("", f"cannot read {path}; must be a gmsh file (.msh)"))
+        return path
+
+
+_IN_FLAT_SPACE = {"half_width": 5.0, "boundary": "outflow", "largest_outflow": 1e-3}
+_MOST_REFINED = {("sphere", 2): 12, ("sphere", 3): 8}
+_MOST_REFINED |= {("euclidean", 1): 12, ("euclidean", 2): 10, ("euclidean", 3): 6}
+
+
+def pde_problems(pde: PdeTable, space: SpaceTable, noise: NoiseTable) -> list[tuple[str, str]]:
+    """Pairs (key below ``pde``, message) of what does not fit the space or the noise."""
+    place = (space.kind, space.dimension)
+    if place not in _MOST_REFINED:
+        need = "must be at most 3, or leave [pde] out"
+        return [("", f"not allowed with space.dimension = {space.dimension}, which {need}")]
+    problems = []
+    if noise.temperature > 0 and pde.degree == 0:
+        need = "must be 1 to 3 with noise.temperature > 0"
+        problems.append(("degree", f"0 is not allowed; {need}"))
+    if pde.refinement > _MOST_REFINED[place]:
+        need = f"must be at most {_MOST_REFINED[place]} in this space"
+        problems.append(("refinement", f"{pde.refinement} is not allowed; {need}"))
+    given = [key for key in (*_IN_FLAT_SPACE, "mesh") if getattr(pde, key) is not None]
+    if space.kind == "sphere":
+        need = "must be left out unless space.kind = 'euclidean'"
+        problems += [(key, f"is not allowed on a sphere; {need}") for key in given]
+    elif pde.mesh is not None:
+        beside = {"half_width", "refinement"} & (set(given) | pde.model_fields_set)
+        need = "must be left out beside 'mesh', which says it"
+        problems += [(key, f"is not allowed; {need}") for key in sorted(beside)]
+    return problems
+
+
+def with_default_boundary(pde: PdeTable, space: SpaceTable) -> PdeTable:
+    """``pde`` with the keys that R^d needs."""
+    if space.kind == "sphere":
+        return pde
+    missing = {key: value for key, value in _IN_FLAT_SPACE.items() if getattr(pde, key) is None}
+    if pde.mesh is not None:
+        missing.pop("half_width", None)
+    return pde.model_copy(update=missing)
 
 
 class ParticlesTable(Table):
@@ -115,10 +182,33 @@ class TimeTable(Table):
 class CompareTable(Table):
     """``[compare]``: distances between the density and the tokens, where both are evolved."""
 
-    metrics: Annotated[tuple[Literal["harmonic", "w1"], ...], AfterValidator(_distinct)] = Field(
-        default=("harmonic", "w1"), min_length=1, strict=False
-    )
-    """``"harmonic"``: negative-Sobolev distance; ``"w1"``: Wasserstein-1 distance."""
+    metrics: (
+        Annotated[
+            tuple[Literal["harmonic", "w1"], ...], Field(min_length=1), AfterValidator(_distinct)
+        ]
+        | None
+    ) = Field(default=None, strict=False)
+    """``"harmonic"``: negative-Sobolev distance, on S^2; ``"w1"``: Wasserstein-1 distance. All
+    that the space has where none is given."""
+
+
+def with_default_metrics(compare: CompareTable, space: SpaceTable) -> CompareTable:
+    """``compare`` with all metrics of the space, or as it is if it names any."""
+    if compare.metrics is not None:
+        return compare
+    metrics = ("harmonic", "w1") if _has_harmonic(space) else ("w1",)
+    return compare.model_copy(update={"metrics": metrics})
+
+
+def compare_problems(compare: CompareTable, space: SpaceTable) -> list[tuple[str, str]]:
+    """Pairs (key below ``compare``, message) of what does not fit the space."""
+    if "harmonic" in (compare.metrics or ()) and not _has_harmonic(space):
+        return [("metrics", "'harmonic' is for the sphere S^2; must be ['w1'] in this space")]
+    return []
+
+
+def _has_harmonic(space: SpaceTable) -> bool:
+    return (space.kind, space.dimension) == ("sphere", 3)
 
 
 class OutputTable(Table):

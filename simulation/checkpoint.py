@@ -43,7 +43,7 @@ class Checkpoint:
         sampled: Time of the last one.
         arrays: For each solver NAME its ``NAME.time``, its ``NAME.steps`` and ``density.values``,
             ``shape=(cells, n)`` in the order of the mesh as it was made, or ``NAME.points``,
-            ``shape=(n, d)`` in global order.
+            ``shape=(n, d)`` in global order; and ``density.outflow``.
     """
 
     samples: int
@@ -59,6 +59,8 @@ class Checkpoint:
 def take(state: State, samples: int, sampled: float) -> Checkpoint | None:
     """The checkpoint of a state, on rank 0; None elsewhere. Collective."""
     arrays: dict[str, npt.NDArray[Any]] = {}
+    if state.density is not None:
+        arrays["density.outflow"] = np.array(state.density.outflow)
     for name, part in _parts(state).items():
         gathered = state.comm.gather((part.numbers, getattr(part.solver, part.rows)))
         if gathered is not None:
@@ -85,6 +87,10 @@ def restore(state: State, checkpoint: Checkpoint | None) -> None:
         shares = on_root(comm, partial(_deal, checkpoint, name, part, everyone))
         rows, part.solver.time, part.solver.steps = comm.scatter(shares)
         setattr(part.solver, part.rows, rows)
+    if state.density is not None:
+        # Runs of a version that had no boundaries lost nothing.
+        lost = None if checkpoint is None else float(checkpoint.arrays.get("density.outflow", 0.0))
+        state.density.outflow = comm.bcast(lost)
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from meanformer.attention import Model, Sphere, harmonics, interaction_energy
+from meanformer.attention import Euclidean, Model, Sphere, harmonics, interaction_energy
 from meanformer.attention.energy import ENERGETIC
+from meanformer.pde import DensitySolver
+from meanformer.pde.dissipation import dissipation
+from meanformer.pde.resolution import Resolution
 from meanformer.simulation.controller import Observer
 from meanformer.simulation.state import MeasureSolver, State
 from meanformer.simulation.tables import Table
@@ -54,9 +57,9 @@ def moments(solver: MeasureSolver) -> dict[str, float]:
     """Mean, covariance and harmonics of a solver's measure. Collective.
 
     Returns:
-        ``mean_i``; ``cov_ij``, the second moments about the mean, i <= j; on S^2 ``harmonic_k``,
-        the norm of the degree-k coefficients in a basis orthonormal for the uniform probability,
-        over sqrt(2k + 1). All dimensionless.
+        ``mean_i``; ``cov_ij``, the second moments about the mean, i <= j; on S^1 and S^2
+        ``harmonic_k``, the norm of the degree-k coefficients in a basis orthonormal for the uniform
+        probability, over the square root of their number, 2 or 2k + 1. All dimensionless.
     """
     points, weights, comm = solver.points, solver.weights, solver.comm
     dimension = solver.space.dimension
@@ -78,21 +81,43 @@ def moments(solver: MeasureSolver) -> dict[str, float]:
             f"harmonic_{k}": np.sqrt(4 * np.pi * power[k] / (2 * k + 1))
             for k in range(1, HARMONICS + 1)
         }
+    if solver.space == Sphere(2):
+        # sqrt(2) cos and sqrt(2) sin are orthonormal, and two.
+        turns = np.multiply.outer(np.arange(1, HARMONICS + 1), np.arctan2(*points.T[::-1]))
+        waves = comm.allreduce(np.exp(1j * turns) @ weights)
+        columns |= {f"harmonic_{k}": abs(waves[k - 1]) for k in range(1, HARMONICS + 1)}
     return {name: 0.0 if abs(value) < _ROUND_OFF else value for name, value in columns.items()}
 
 
 class DensityDiagnostics(Observer):
     """Fill ``pde.csv``: one row a sample."""
 
-    def __init__(self, table: Table) -> None:
-        """Rows go to ``table``."""
+    def __init__(self, table: Table, solver: DensitySolver) -> None:
+        """Rows go to ``table``. Collective."""
         self._table = table
+        self._resolution = Resolution(solver.elements)
 
     def sample(self, state: State) -> None:
         """Add a row."""
         solver = state.density
         assert solver is not None
-        self._table.append(row(solver, state.attention, *solver.range(), solver.entropy()))
+        numbers = row(solver, state.attention, *solver.range(), solver.entropy())
+        numbers |= _free_energy(solver, state.attention, numbers["energy"], numbers["entropy"])
+        numbers["resolution"] = self._resolution(solver.values)
+        if isinstance(solver.space, Euclidean):
+            numbers["outflow"] = solver.outflow
+        self._table.append(numbers)
+
+
+def _free_energy(
+    solver: DensitySolver, model: Model, energy: float, entropy: float
+) -> dict[str, float]:
+    """F = kappa H - E and -dF/dt; nan for a law that has no energy. Collective."""
+    attention, kappa = model.during(solver.time).at(solver.time), solver.temperature
+    falls = float("nan")
+    if attention.law in ENERGETIC:
+        falls = dissipation(solver.elements, attention, solver.values, kappa)
+    return {"free_energy": kappa * entropy - energy, "dissipation": falls}
 
 
 class TokenDiagnostics(Observer):

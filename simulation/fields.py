@@ -37,7 +37,7 @@ class DensityFields(Observer):
         domain = solver.density.function_space.mesh
         element = basix.ufl.element(
             "Lagrange",
-            "triangle",
+            domain.basix_cell(),
             max(2, solver.degree),
             lagrange_variant=basix.LagrangeVariant.equispaced,
             discontinuous=True,
@@ -86,7 +86,11 @@ class TokenFields(Observer):
         gathered = state.comm.gather(state.tokens.points)
         if gathered is None:
             return
-        cloud = pv.PolyData(np.concatenate(gathered))
+        points = np.concatenate(gathered)
+        # VTK knows three coordinates; of more, the first three are drawn.
+        placed = np.zeros((len(points), 3))
+        placed[:, : points.shape[1]] = points[:, :3]
+        cloud = pv.PolyData(placed)
         cloud.point_data["number"] = np.arange(cloud.n_points)
         self._parts.mkdir(exist_ok=True)
         part = self._parts / f"{len(self._entries):05d}.vtp"

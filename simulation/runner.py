@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from meanformer.attention import AttentionDomainError
 from meanformer.attention.steps import StepTooSmallError
-from meanformer.pde import PositivityError
+from meanformer.pde import LinearSolverError, PositivityError
 from meanformer.simulation.build import build
 from meanformer.simulation.case import Case
 from meanformer.simulation.checkpoint import Checkpoints
@@ -30,7 +30,7 @@ from meanformer.simulation.controller import (
 from meanformer.simulation.diagnostics import DensityDiagnostics, TokenDiagnostics
 from meanformer.simulation.fields import DensityFields, TokenFields
 from meanformer.simulation.folder import on_root, open_folder
-from meanformer.simulation.guards import MassGuard
+from meanformer.simulation.guards import MassGuard, ResolutionGuard
 from meanformer.simulation.interruption import Interruption
 from meanformer.simulation.progress import TerminalProgress
 from meanformer.simulation.resume import Start, find_start, take_over
@@ -39,6 +39,14 @@ from meanformer.simulation.summary import summarise, write_summary
 from meanformer.simulation.tables import Table
 
 Columns = dict[str, npt.NDArray[np.float64]]
+
+_STOPS = (
+    RunStopped,
+    AttentionDomainError,
+    LinearSolverError,
+    PositivityError,
+    StepTooSmallError,
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Result:
         particles: Columns of ``particles.csv``; empty without tokens.
         compare: Columns of ``compare.csv``; empty unless both solvers ran.
         summary: What ``summary.json`` holds.
-        state: The solvers at the end.
+        state: The solvers at the end; a density with noise takes no more steps.
     """
 
     status: str
@@ -116,6 +124,8 @@ def run(
         summary = summarise(state, status, reason, start.resumed_at, tables, seconds)
         if folder is not None and comm.rank == 0:
             write_summary(summary, folder)
+        if state.density is not None:
+            state.density.close()
     pde, particles, compare = (
         tables[stem].columns if stem in tables else {} for stem in ("pde", "particles", "compare")
     )
@@ -133,7 +143,7 @@ def _integrate(
         for observer in observers:
             observer.interrupted(state)
         return "interrupted", str(stop)
-    except (RunStopped, AttentionDomainError, PositivityError, StepTooSmallError) as stop:
+    except _STOPS as stop:
         # All of them are raised on every rank at once.
         return "stopped", str(stop)
     finally:
@@ -160,12 +170,14 @@ def _observers(
     case: Case, state: State, tables: dict[str, Table], folder: Path | None, start: Start
 ) -> list[Observer]:
     """What checks the run, fills its tables, and writes its fields and checkpoints."""
-    observers: list[Observer] = [MassGuard()]
+    outflow = case.pde.largest_outflow if case.pde is not None else None
+    observers: list[Observer] = [MassGuard(outflow or 0.0)]
     if state.density is not None:
-        observers.append(DensityDiagnostics(tables["pde"]))
+        observers.append(DensityDiagnostics(tables["pde"], state.density))
     if state.tokens is not None:
         observers.append(TokenDiagnostics(tables["particles"]))
     if case.compare is not None:
+        assert case.compare.metrics is not None
         observers.append(Comparison(tables["compare"], case.compare.metrics))
     if folder is not None and "vtx" in case.output.fields:
         if state.density is not None:
@@ -176,4 +188,6 @@ def _observers(
         every, end = case.output.checkpoint_every, case.time.end
         before = (start.samples, start.sampled)
         observers.append(Checkpoints(folder, every, end, tables.values(), *before))
+    if case.pde is not None:  # last: what stops here is written
+        observers.append(ResolutionGuard(tables["pde"], case.pde.largest_unresolved))
     return observers

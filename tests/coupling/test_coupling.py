@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from meanformer.attention import Attention, Sphere
+from meanformer.attention import Attention, Euclidean, Sphere
 from meanformer.attention.measures import Mixture, Uniform, VonMisesFisher
 from meanformer.coupling import (
     TokenReplicas,
@@ -18,7 +18,7 @@ from meanformer.coupling import (
     sampling_noise,
     wasserstein,
 )
-from meanformer.coupling.wasserstein import geodesic_w1
+from meanformer.coupling.wasserstein import w1
 from meanformer.meshes import icosphere
 from meanformer.particles import TokenSolver
 from meanformer.pde import DensitySolver
@@ -186,9 +186,11 @@ def test_w1_between_a_set_and_its_rotation():
     def ring(turn):
         return np.stack([np.cos(longitude + turn), np.sin(longitude + turn), np.zeros(40)], axis=1)
 
-    assert abs(geodesic_w1(ring(0.0), ring(angle)) - angle) < 1e-12
+    assert abs(w1(ring(0.0), ring(angle), Sphere(3)) - angle) < 1e-12
     pole, antipode = np.array([[0.0, 0.0, 1.0]]), np.array([[0.0, 0.0, -1.0]])
-    assert abs(geodesic_w1(pole, antipode) - np.pi) < 1e-12
+    assert abs(w1(pole, antipode, Sphere(3)) - np.pi) < 1e-12
+    line = np.linspace(0, 9, 10)[:, None]
+    assert abs(w1(line, line + 2.5, Euclidean(1)) - 2.5) < 1e-12
 
 
 def test_w1_is_that_of_the_means_for_distant_masses():

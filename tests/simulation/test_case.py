@@ -105,7 +105,8 @@ class TestWrongCases:
             "attention.law: 'softmaxx' is not allowed; allowed: softmax, unnormalised, linear, l2, "
             "sigmoid, sinkhorn, hardmax; did you mean 'softmax'?",
             "attention.beta: nan is not allowed; must be a finite number",
-            "pde.degre: unknown key; allowed: degree, refinement, scheme; did you mean 'degree'?",
+            "pde.degre: unknown key; allowed: boundary, degree, half_width, largest_outflow, "
+            "largest_unresolved, mesh, refinement, scheme; did you mean 'degree'?",
             "time.end: missing; must be a number > 0",
         )
 

@@ -1,0 +1,40 @@
+"""From the ``[space]`` and ``[pde]`` of a case to the mesh they describe."""
+
+from __future__ import annotations
+
+from mpi4py import MPI
+
+from dolfinx import mesh
+
+from meanformer.meshes import box, circle, icosphere, read_mesh
+from meanformer.simulation import case as c
+
+_CELLS_OF_COARSEST_CIRCLE = 10
+
+
+def build_mesh(pde: c.PdeTable, space: c.SpaceTable, comm: MPI.Intracomm) -> mesh.Mesh:
+    """The mesh of the density. Collective over ``comm``.
+
+    Raises:
+        CaseError: On every rank, if a mesh file cannot be used.
+    """
+    curved = max(2, pde.degree)
+    if space.kind == "sphere" and space.dimension == 3:
+        return icosphere(comm, pde.refinement, curved)
+    if space.kind == "sphere":
+        return circle(comm, _CELLS_OF_COARSEST_CIRCLE * 2**pde.refinement, curved)
+    if pde.mesh is None:
+        assert pde.half_width is not None
+        return box(comm, pde.half_width, 2**pde.refinement, space.dimension)
+    try:
+        domain = read_mesh(pde.mesh, comm)
+    except ValueError as error:
+        raise c.CaseError([f"pde.mesh: {error}"]) from None
+    if (domain.topology.dim, domain.geometry.dim) != (space.dimension, space.dimension):
+        raise c.CaseError(
+            [
+                f"pde.mesh: {pde.mesh} has cells of dimension {domain.topology.dim} in "
+                f"R^{domain.geometry.dim}; must be {space.dimension}, as space.dimension"
+            ]
+        )
+    return domain
