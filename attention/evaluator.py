@@ -67,13 +67,14 @@ class Evaluator:
         """See ``Attention.prepare``."""
         self._comm, self._space = comm, space
         self._attention = attention
+        # Ranks must agree on this and on the options: what comes is collective.
         same = self._everywhere(targets is points)
-        self._agree(self._problem_between_ranks(tolerance, backend, precision))
+        self._agree(_problem_with_options(tolerance, backend, precision))
+        self._agree(self._problem_between_ranks(float(tolerance), backend, precision))
         self._points = _as_real(points)
         self._targets = self._points if same else _as_real(targets)
         self._agree(
-            _problem_with_options(tolerance, backend, precision)
-            or self._problem_with("targets", self._targets)
+            self._problem_with("targets", self._targets)
             or self._problem_with("points", self._points)
             or self._problem_with_heads()
         )
@@ -249,11 +250,10 @@ class Evaluator:
         """What is wrong if ranks have other options: what comes would not be collective."""
         if self._comm is None or self._comm.size == 1:
             return None
-        mine = ", ".join(map(repr, options))
-        first = self._comm.bcast(mine, root=0)
-        if mine == first:
+        first = self._comm.bcast(options, root=0)
+        if options == first:
             return None
-        return f"tolerance, backend, precision are {mine}, but {first} on rank 0"
+        return f"tolerance, backend, precision are {options}, but {first} on rank 0"
 
     def _everywhere(self, condition: bool) -> bool:
         return condition if self._comm is None else self._comm.allreduce(condition, op=MPI.LAND)

@@ -75,6 +75,7 @@ class HeadField:
             tolerance=tolerance * (_SHARE_OF_POTENTIAL if attention.law == "sinkhorn" else 1),
             precision=precision,
             comm=comm,
+            log_factors=self._log_factors,
         )
         self.plan, self._backend = choose(problem, choice)
         self._queries, self._points = problem.queries, points

@@ -62,7 +62,7 @@ def choose(problem: Problem, choice: Choice | Literal["auto"]) -> tuple[Plan, Ba
     """The fastest backend that can serve a problem, or the one asked for. Collective.
 
     Every rank comes to the same choice, and any number of ranks does: it depends on numbers of
-    points and on largest coordinates only.
+    points, on largest coordinates, and on the boxes that hold something.
 
     Raises:
         ValueError: If the one asked for cannot serve.
@@ -129,7 +129,7 @@ def _laplace_seconds(problem: Problem) -> float | str:
         return f"its round-off exceeds tolerances below {SMALLEST_TOLERANCE:g}"
     targets, points = problem.counts
     seconds = problem.grid.seconds(targets, points)
-    return seconds if np.isfinite(seconds) else "logits are too large for its grids"
+    return seconds if np.isfinite(seconds) else "logits are too large for so scattered points"
 
 
 def _direct_seconds(problem: Problem) -> float:
@@ -141,14 +141,17 @@ def _direct_seconds(problem: Problem) -> float:
 
 
 def _share_of_pairs(problem: Problem) -> float:
-    """The share of pairs that the direct sum does not leave out, roughly, for a spread measure.
+    """The share of pairs that the direct sum does not leave out, roughly.
 
-    Those within ``_NATS`` of the largest logit X: a cap of a sphere, 1 - cos < ``_NATS`` / X, or
-    of a ball.
+    Those within ``_NATS`` of the largest logit X: of a spread measure a cap of a sphere,
+    1 - cos < ``_NATS`` / X, or of a ball; where boxes were counted, of the points in them.
     """
     if not isinstance(problem.kernel, Exponential) or problem.space.dimension >= BLOCKED_FROM:
         return 1.0
     d = problem.space.dimension
+    grid = problem.counted_grid
+    if grid is not None and grid.kept is not None:
+        return grid.kept.near_points
     power = (d - 1) / 2 if isinstance(problem.space, Sphere) else (d + 1) / 2
     return min(1.0, _NATS / max(problem.largest_logit, _NATS)) ** power
 

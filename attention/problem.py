@@ -32,6 +32,7 @@ class Problem:
         tolerance: Error allowed in Z and the moment, relative to the sums of absolute terms.
         precision: Of direct sums.
         comm: The ranks over which targets and points are distributed, or None.
+        log_factors: What is known of the weights' logarithms, ``shape=(n,)``, or None.
     """
 
     kernel: Kernel
@@ -44,6 +45,7 @@ class Problem:
     tolerance: float
     precision: Precision
     comm: MPI.Comm | None
+    log_factors: Array | None = None
 
     @cached_property
     def logits(self) -> Array:
@@ -73,7 +75,12 @@ class Problem:
     @cached_property
     def grid(self) -> Grid:
         """Boxes about queries and points for the Laplace backend, collective the first time."""
-        return Grid.fit(self.queries, self.points, self.tolerance, self.comm)
+        return Grid.fit(self.queries, self.points, self.tolerance, self.comm, self.log_factors)
+
+    @property
+    def counted_grid(self) -> Grid | None:
+        """``grid``, if anyone has asked for it."""
+        return vars(self).get("grid")
 
     @cached_property
     def zonal_kernel(self) -> zonal.Kernel | None:

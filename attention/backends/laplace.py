@@ -54,7 +54,7 @@ class LaplaceSums:
         if not grid.boxes:
             raise ValueError(
                 f"Laplace: exponents up to {np.max(grid.exponents):.3g} in {len(grid.exponents)} "
-                f"dimensions need more than {LARGEST_GRID:.0e} nodes"
+                f"dimensions, of scattered points, need more than {LARGEST_GRID:.0e} nodes"
             )
         self._grid, self._comm = grid, comm
         rectangles = [
@@ -64,7 +64,9 @@ class LaplaceSums:
         boxed: dict[int, Boxed] = {}
 
         def sort(side: int) -> None:
-            kept = None if grid.kept is None else grid.kept[1 - side]
+            kept = None
+            if grid.kept is not None:
+                kept = grid.kept.queries if side else grid.kept.points
             boxed[side] = Boxed.sort(*rectangles[side], grid.boxes, grid.degree, kept)
 
         share_out(sort, (0, 1), min(len(points), len(queries)) > _POINTS_WORTH_THREADS)

@@ -12,6 +12,9 @@ from meanformer.attention.spaces import Array
 LARGEST_GRID = 3e7
 #: Up to this sum of exponents a b over the dimensions, no scale by box is needed in doubles.
 MODERATE_EXPONENT = 300.0
+#: Nats below the largest box. Within boxes, exponents differ by up to 16 from those at the centres,
+#: so this leaves e^{-54} of the largest term for any number of points.
+NEGLIGIBLE = 70.0
 
 # Seconds.
 _CALL = 2e-4
@@ -60,19 +63,18 @@ def seconds_of_grid(
 
 
 def seconds_of_kept(
-    kept: tuple[int, int], degree: int, exponents: Array, targets: int, points: int
+    kept: tuple[int, int], near: float, degree: int, d: int, targets: int, points: int
 ) -> float:
     """The same with the boxes that hold something.
 
     Args:
         kept: Numbers of boxes with queries and with points.
+        near: Share of pairs that matter.
         degree: Number of nodes in a box, a dimension.
-        exponents: Largest |xi_k y_k|, ``shape=(d,)``.
+        d: Number of dimensions.
         targets: Number of queries.
         points: Number of points.
     """
-    d = len(exponents)
-    near = float(np.prod(_near_share(exponents)))
     pair = d * degree ** (d + 1) * _KEPT_PRODUCT + _KEPT_PAIR
     pairs = math.prod(kept) * (_LOOK + near * pair)
     return _at_points(degree**d, targets, points) + sum(kept) * degree**d * _NODE + pairs
@@ -85,7 +87,7 @@ def _at_points(nodes: int, targets: int, points: int) -> float:
 
 
 def _near_share(exponents: Array) -> Array:
-    """By dimension, the share of boxes of points within 60 nats of the largest, on average."""
+    """By dimension, the share of boxes within 60 nats of the largest, where all hold points."""
     share = np.minimum(1.0, 30 / exponents)
     nearest: Array = share * (1 - np.log(share))
     return nearest

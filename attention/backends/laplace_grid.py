@@ -21,12 +21,12 @@ from mpi4py import MPI
 import numpy as np
 from scipy.special import iv
 
-from meanformer.attention.backends.chebyshev import Numbers, box_numbers
 from meanformer.attention.backends.laplace_cost import (
     LARGEST_GRID,
     seconds_of_grid,
     seconds_of_kept,
 )
+from meanformer.attention.backends.laplace_kept import KeptBoxes, countable
 from meanformer.attention.spaces import Array
 
 #: Round-off adds up to a few times this.
@@ -37,14 +37,12 @@ _ROUND_OFF = 1e-12
 _RESOLVED = 1e-12
 # In a larger box round-off in one dimension alone exceeds it.
 _LARGEST_Z = 2.0
-# The choice does not depend on how many points and targets there are, so that messages do not.
+# A full grid does not depend on how many points and targets there are, so that messages do not.
 _TYPICAL = 100_000
 # Kept boxes have the least degree with which one takes this exponent.
 _EXPONENT_OF_KEPT = 1.0
 # Seconds of a full grid from which on the boxes that hold something are counted.
 _WORTH_COUNTING = 0.3
-# Of all boxes, so that each has a number.
-_LARGEST_COUNT = 2.0**62
 
 
 def interpolation_error(z: float, p: int) -> float:
@@ -93,8 +91,7 @@ class Grid:
         boxes: Number of boxes by dimension, the same for queries and points.
             None at all, and no degree, where no grid fits.
         degree: Number of Chebyshev nodes in a box, a dimension; a multiple of 4.
-        kept: Numbers of the boxes that hold queries, and of those that hold points, of any rank,
-            increasing; None where all boxes are kept.
+        kept: The boxes that hold something; None where all boxes are kept.
     """
 
     query_centre: Array
@@ -103,10 +100,17 @@ class Grid:
     point_half: Array
     boxes: tuple[int, ...]
     degree: int
-    kept: tuple[Numbers, Numbers] | None = None
+    kept: KeptBoxes | None = None
 
     @classmethod
-    def fit(cls, queries: Array, points: Array, tolerance: float, comm: MPI.Comm | None) -> Grid:
+    def fit(
+        cls,
+        queries: Array,
+        points: Array,
+        tolerance: float,
+        comm: MPI.Comm | None,
+        log_factors: Array | None = None,
+    ) -> Grid:
         """The cheapest full grid for a tolerance, or kept boxes where they take less. Collective.
 
         A full grid does not depend on the number of points.
@@ -116,6 +120,8 @@ class Grid:
             points: This rank's points y, ``shape=(n, d)``.
             tolerance: Error allowed, relative to the sum of e^{<xi, y>} at each query.
             comm: The ranks over which both are distributed, or None.
+            log_factors: What is known of the weights' logarithms, ``shape=(n,)``, or None: it
+                says which pairs of boxes matter.
         """
         ends = np.stack([_extent(queries), _extent(points)])
         if comm is not None and comm.size > 1:
@@ -130,17 +136,17 @@ class Grid:
         query_half = np.maximum(query_half, np.maximum(smallest_query, 0.5 / point_half))
         rectangles = query_centre, query_half, point_centre, point_half
         exponents = query_half * point_half
-        degrees = _largest_exponents(exponents, tolerance)
+        degrees = _exponents_by_degree(exponents, tolerance)
         grid = cls(*rectangles, *_cheapest(exponents, degrees))
         seconds = grid.seconds(_TYPICAL, _TYPICAL)
         if seconds < _WORTH_COUNTING:
             return grid
         for boxes, degree in _kept(exponents, degrees):
-            kept = (
-                _union(box_numbers(queries, query_centre, query_half, boxes), comm),
-                _union(box_numbers(points, point_centre, point_half, boxes), comm),
+            kept = KeptBoxes.find(
+                queries, points, rectangles[:2], rectangles[2:], boxes, log_factors, comm
             )
-            if max(map(len, kept)) * degree ** len(boxes) <= LARGEST_GRID:
+            most = max(len(kept.queries), len(kept.points))
+            if most * degree ** len(boxes) <= LARGEST_GRID:
                 other = cls(*rectangles, boxes, degree, kept)
                 return other if other.seconds(_TYPICAL, _TYPICAL) < seconds else grid
         return grid
@@ -157,10 +163,13 @@ class Grid:
         """
         if not self.boxes:
             return math.inf
-        rest = self.degree, self.exponents, targets, points
         if self.kept is None:
-            return seconds_of_grid(np.array(self.boxes, float), *rest)
-        return seconds_of_kept((len(self.kept[0]), len(self.kept[1])), *rest)
+            boxes = np.array(self.boxes, float)
+            return seconds_of_grid(boxes, self.degree, self.exponents, targets, points)
+        kept = len(self.kept.queries), len(self.kept.points)
+        return seconds_of_kept(
+            kept, self.kept.near_boxes, self.degree, len(self.boxes), targets, points
+        )
 
     @property
     def exponents(self) -> Array:
@@ -176,15 +185,7 @@ def _extent(points: Array) -> Array:
     return np.stack([-columns.min(axis=1), columns.max(axis=1)])
 
 
-def _union(numbers: Numbers, comm: MPI.Comm | None) -> Numbers:
-    """The numbers that any rank has, increasing."""
-    mine = np.unique(numbers)
-    if comm is None or comm.size == 1:
-        return mine
-    return np.unique(np.concatenate(comm.allgather(mine)))
-
-
-def _largest_exponents(exponents: Array, tolerance: float) -> dict[int, float]:
+def _exponents_by_degree(exponents: Array, tolerance: float) -> dict[int, float]:
     """The largest exponent z of a box that has the accuracy, by degree."""
     d = len(exponents)
     # Terms of one box differ by up to e^{2z} a dimension, and round-off of the largest is seen
@@ -219,6 +220,5 @@ def _kept(exponents: Array, degrees: dict[int, float]) -> Iterator[tuple[tuple[i
     first = min(degree for degree, z in degrees.items() if z >= enough)
     for degree in sorted(degrees, key=lambda degree: (degree > first, -degree)):
         boxes = np.maximum(1.0, np.ceil(exponents / degrees[degree]))
-        # Python's floats: infinite rather than a warning.
-        if math.prod(map(float, boxes)) < _LARGEST_COUNT:
+        if countable(boxes):
             yield tuple(int(b) for b in boxes), degree

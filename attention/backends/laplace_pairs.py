@@ -11,10 +11,11 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from meanformer.attention.backends.chebyshev import Boxed, Numbers, pieces
+from meanformer.attention.backends.chebyshev import Boxed, pieces
+from meanformer.attention.backends.laplace_cost import NEGLIGIBLE
 from meanformer.attention.backends.laplace_grid import Grid
+from meanformer.attention.backends.laplace_kept import box_places
 from meanformer.attention.backends.laplace_transform import (
-    NEGLIGIBLE,
     PRODUCTS_WORTH_THREADS,
     nodes,
     series_from_values,
@@ -31,13 +32,13 @@ class PairTransform:
         assert grid.kept is not None
         self._queries = queries
         self._needed = np.flatnonzero(np.diff(queries.start))
-        halves = np.zeros((2, 3))
-        halves[:, 3 - len(grid.boxes) :] = np.stack([grid.query_half, grid.point_half]) / grid.boxes
-        #: Half-widths of boxes, three of them; the absent ones are points.
-        self._query_half, self._point_half = halves
-        places = [_places(numbers, grid.boxes) for numbers in grid.kept]
+        # Half-widths and centres of boxes in three dimensions; in the absent ones they are points.
+        absent = ((0, 0), (3 - len(grid.boxes), 0))
+        halves = np.stack([grid.query_half, grid.point_half]) / grid.boxes
+        self._query_half, self._point_half = np.pad(halves, absent)
         self._query_centres, self._point_centres = (
-            half * at for half, at in zip(halves, places, strict=True)
+            np.pad(half * box_places(numbers, grid.boxes), absent)
+            for half, numbers in zip(halves, (grid.kept.queries, grid.kept.points), strict=True)
         )
         size = queries.degrees[2]
         self._nodes = np.zeros((3, size))
@@ -79,14 +80,6 @@ class PairTransform:
 
         share_out(transform, pieces(len(self._needed), worthwhile), worthwhile)
         return series, new_scales
-
-
-def _places(numbers: Numbers, boxes: tuple[int, ...]) -> Array:
-    """Centres of boxes in half-widths of a box, about the middle, ``shape=(count, 3)``."""
-    places: Array = np.zeros((len(numbers), 3))
-    for axis, index in enumerate(np.unravel_index(numbers, boxes), 3 - len(boxes)):
-        places[:, axis] = 2.0 * index + 1 - boxes[axis - 3 + len(boxes)]
-    return places
 
 
 @numba.njit(inline="always")

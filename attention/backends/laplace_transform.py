@@ -16,15 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from meanformer.attention.backends.chebyshev import Boxed, pieces
+from meanformer.attention.backends.laplace_cost import NEGLIGIBLE
 from meanformer.attention.backends.laplace_grid import Grid
 from meanformer.attention.spaces import Array
 from meanformer.attention.workers import share_out
 
 #: Waking threads takes longer than products with fewer operations.
 PRODUCTS_WORTH_THREADS = 1_000_000
-#: Nats below the largest box. Within boxes, exponents differ by up to 16 from those at the centres,
-#: so this leaves e^{-54} of the largest term for any number of points.
-NEGLIGIBLE = 70.0
 
 
 @lru_cache
@@ -134,7 +132,7 @@ def transform(matrices: list[Array], moments: Array) -> Array:
 
 
 class GridTransform:
-    """The same for moments with a log scale for every box, leaving out what is negligible."""
+    """From moments with a log scale for every box to series, leaving out what is negligible."""
 
     def __init__(self, grid: Grid, queries: Boxed) -> None:
         """For a full grid; series in the boxes that hold this rank's queries."""

@@ -165,10 +165,11 @@ class TestKeptBoxes:
 
     def test_kept_boxes_are_those_that_hold_something(self):
         points, queries = some(1, 30, 3), 500 * some(2, 40, 3)
-        of_queries, of_points = self.grid(queries, points, 1e-9).kept
-        assert (len(of_queries), len(of_points)) == (40, 30)
+        kept = self.grid(queries, points, 1e-9).kept
+        assert (len(kept.queries), len(kept.points)) == (40, 30)
+        assert 1 / 30 <= kept.near_boxes == kept.near_points < 0.5
         together = self.grid(queries, np.concatenate([points] * 2), 1e-9).kept
-        assert list(map(len, together)) == [40, 30]
+        assert (len(together.queries), len(together.points)) == (40, 30)
 
     def test_clusters_take_less_than_all_pairs(self):
         """Many points in few boxes: the cost is linear in the points."""
@@ -182,6 +183,20 @@ class TestKeptBoxes:
         ]
         assert seconds[1] < 100 * seconds[0]
         assert max(errors(2000 * many[::100], few, np.ones(len(few)), 1e-9)) < 1e-9
+
+    def test_far_clusters_do_not_matter_to_each_other(self):
+        few, many = [0.9, 0.8] + 1e-5 * some(1, 10, 2), [-0.9, -0.7] + 1e-5 * some(2, 90, 2)
+        points = np.concatenate([few, many])
+        kept = self.grid(1e5 * points, points, 1e-9).kept
+        assert 0.3 < kept.near_points < 0.9
+        # Known factors of the weights move what counts: now the few.
+        tilt = np.where(points[:, 0] > 0, 1e6, 0.0)
+        tilted = Grid.fit(1e5 * points, points, 1e-9, None, tilt).kept
+        assert tilted.near_points <= 0.1
+
+    def test_more_boxes_than_numbers_are_refused(self):
+        points = np.linspace(-1, 1, 50)[:, None]
+        assert Grid.fit(1e16 * points, points, 1e-9, None).seconds(1, 1) == np.inf
 
     def test_too_many_are_refused(self):
         points = some(1, 60_000, 3)
