@@ -7,7 +7,7 @@ import meanformer
 
 ROOT = Path(meanformer.__file__).resolve().parent
 README = (ROOT / "README.md").read_text()
-RUN, ATTENTION = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+RUN, NOISE, ATTENTION = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_attention_alone(capsys):
@@ -15,6 +15,14 @@ def test_attention_alone(capsys):
     assert replaced == 1
     exec(compile(code, "README.md", "exec"), {})
     assert "laplace: " in capsys.readouterr().out
+
+
+def test_steady_state(capsys):
+    code, replaced = re.subn(r"COMM_WORLD, 3", "COMM_WORLD, 2", NOISE)
+    assert replaced == 1
+    exec(compile(code, "README.md", "exec"), {})
+    mean = capsys.readouterr().out.splitlines()[-1]
+    assert abs(float(mean) - 0.5241690) < 1e-4
 
 
 def test_the_python_of_the_readme(monkeypatch, capsys):
