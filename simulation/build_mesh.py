@@ -19,21 +19,27 @@ def build_mesh(pde: c.PdeTable, space: c.SpaceTable, comm: MPI.Intracomm) -> mes
         CaseError: On every rank, if a mesh file cannot be used.
     """
     curved = max(2, pde.degree)
+    if pde.mesh is not None:
+        return _from_file(pde.mesh, space, comm)
+    assert pde.refinement is not None
     if space.kind == "sphere" and space.dimension == 3:
         return icosphere(comm, pde.refinement, curved)
     if space.kind == "sphere":
         return circle(comm, _CELLS_OF_COARSEST_CIRCLE * 2**pde.refinement, curved)
-    if pde.mesh is None:
-        assert pde.half_width is not None
-        return box(comm, pde.half_width, 2**pde.refinement, space.dimension)
+    assert pde.half_width is not None
+    return box(comm, pde.half_width, 2**pde.refinement, space.dimension)
+
+
+def _from_file(path: str, space: c.SpaceTable, comm: MPI.Intracomm) -> mesh.Mesh:
+    """The mesh of a gmsh file."""
     try:
-        domain = read_mesh(pde.mesh, comm)
+        domain = read_mesh(path, comm)
     except ValueError as error:
         raise c.CaseError([f"pde.mesh: {error}"]) from None
     if (domain.topology.dim, domain.geometry.dim) != (space.dimension, space.dimension):
         raise c.CaseError(
             [
-                f"pde.mesh: {pde.mesh} has cells of dimension {domain.topology.dim} in "
+                f"pde.mesh: {path} has cells of dimension {domain.topology.dim} in "
                 f"R^{domain.geometry.dim}; must be {space.dimension}, as space.dimension"
             ]
         )

@@ -47,7 +47,7 @@ from meanformer.simulation.case_tables import (
     TimeTable,
     compare_problems,
     pde_problems,
-    with_default_boundary,
+    with_default_mesh,
     with_default_metrics,
 )
 from meanformer.simulation.case_types import Matrix, Table, as_matrix
@@ -188,7 +188,7 @@ class Case(Table):
             problems = pde_problems(pde, space, noise)
             if problems:
                 raise refusal(*problems)
-            pde = with_default_boundary(pde, space)
+            pde = with_default_mesh(pde, space)
         if isinstance(info.data.get("initial"), Tokens):
             raise refusal(
                 (

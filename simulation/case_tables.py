@@ -20,7 +20,7 @@ __all__ = [
     "TimeTable",
     "compare_problems",
     "pde_problems",
-    "with_default_boundary",
+    "with_default_mesh",
     "with_default_metrics",
 ]
 
@@ -79,9 +79,9 @@ class PdeTable(Table):
     """``"dg"``: discontinuous Galerkin transport."""
     degree: int = Field(default=2, ge=0, le=3)
     """Polynomial degree of the density in a cell; at least 1 with noise."""
-    refinement: int = Field(default=4, ge=0, le=12)
+    refinement: int | None = Field(default=None, ge=0, le=12)
     """Level r of the mesh: 20 * 4^r cells of the icosphere (r <= 8), 10 * 2^r of the circle; 2^r
-    cells a side of the box in R^d (r <= 10 for d = 2, 6 for d = 3)."""
+    cells a side of the box in R^d (r <= 10 for d = 2, 6 for d = 3). 4 where none is given."""
     half_width: Positive | None = None
     """h of the box [-h, h]^d in R^d; 5 where none is given."""
     mesh: Text | None = None
@@ -104,6 +104,7 @@ class PdeTable(Table):
         return path
 
 
+_REFINEMENT = 4
 _IN_FLAT_SPACE = {"half_width": 5.0, "boundary": "outflow", "largest_outflow": 1e-3}
 _MOST_REFINED = {("sphere", 2): 12, ("sphere", 3): 8}
 _MOST_REFINED |= {("euclidean", 1): 12, ("euclidean", 2): 10, ("euclidean", 3): 6}
@@ -119,7 +120,7 @@ def pde_problems(pde: PdeTable, space: SpaceTable, noise: NoiseTable) -> list[tu
     if noise.temperature > 0 and pde.degree == 0:
         need = "must be 1 to 3 with noise.temperature > 0"
         problems.append(("degree", f"0 is not allowed; {need}"))
-    if pde.refinement > _MOST_REFINED[place]:
+    if pde.refinement is not None and pde.refinement > _MOST_REFINED[place]:
         need = f"must be at most {_MOST_REFINED[place]} in this space"
         problems.append(("refinement", f"{pde.refinement} is not allowed; {need}"))
     given = [key for key in (*_IN_FLAT_SPACE, "mesh") if getattr(pde, key) is not None]
@@ -127,19 +128,24 @@ def pde_problems(pde: PdeTable, space: SpaceTable, noise: NoiseTable) -> list[tu
         need = "must be left out unless space.kind = 'euclidean'"
         problems += [(key, f"is not allowed on a sphere; {need}") for key in given]
     elif pde.mesh is not None:
-        beside = {"half_width", "refinement"} & (set(given) | pde.model_fields_set)
         need = "must be left out beside 'mesh', which says it"
-        problems += [(key, f"is not allowed; {need}") for key in sorted(beside)]
+        problems += [
+            (key, f"is not allowed; {need}")
+            for key in ("half_width", "refinement")
+            if getattr(pde, key) is not None
+        ]
     return problems
 
 
-def with_default_boundary(pde: PdeTable, space: SpaceTable) -> PdeTable:
-    """``pde`` with the keys that R^d needs."""
-    if space.kind == "sphere":
-        return pde
-    missing = {key: value for key, value in _IN_FLAT_SPACE.items() if getattr(pde, key) is None}
-    if pde.mesh is not None:
-        missing.pop("half_width", None)
+def with_default_mesh(pde: PdeTable, space: SpaceTable) -> PdeTable:
+    """``pde`` with the keys of its mesh, and in R^d those of the boundary."""
+    defaults = {"refinement": _REFINEMENT} | (_IN_FLAT_SPACE if space.kind == "euclidean" else {})
+    of_file = () if pde.mesh is None else ("refinement", "half_width")
+    missing = {
+        key: value
+        for key, value in defaults.items()
+        if key not in of_file and getattr(pde, key) is None
+    }
     return pde.model_copy(update=missing)
 
 

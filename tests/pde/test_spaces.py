@@ -11,7 +11,7 @@ from meanformer.attention import Attention, Head
 from meanformer.attention.exact import exact_solution
 from meanformer.attention.measures import Box, Gaussian, Mixture, PoissonKernel
 from meanformer.meshes import ball, box, circle
-from meanformer.pde import DensitySolver
+from meanformer.pde import DensitySolver, density, imex, ssp
 from meanformer.pde.errors import l2_distance
 
 
@@ -201,6 +201,70 @@ def test_a_disk_holds_what_a_square_holds():
     domain = ball(MPI.COMM_WORLD, 6.0, 10, 2, perturbation=0.1)
     solver = advance(DensitySolver(domain, attention, 2, start.density), 0.2)
     assert l2_distance(solver, exact.density) < 2e-3
+
+
+def amplification(step, symbol):
+    """The largest growth of a wave in one step of u' = Z u, Z the symbol times dt."""
+    identity = np.eye(len(symbol), dtype=complex)
+    return np.abs(np.linalg.eigvals(step(identity, symbol))).max()
+
+
+def transport_symbol(degree, wave):
+    """Upwind elements of unit width and speed, on Legendre polynomials and one Fourier mode."""
+    t, w = np.polynomial.legendre.leggauss(degree + 2)
+    series = [np.polynomial.Legendre.basis(k) for k in range(degree + 1)]
+    values = np.array([p(t) for p in series])
+    slopes = np.array([p.deriv()(t) for p in series])
+    right, left = np.ones(degree + 1), (-1.0) ** np.arange(degree + 1)
+    inflow = np.exp(-1j * wave) * np.multiply.outer(left, right)
+    tendency = (slopes * w) @ values.T - np.multiply.outer(right, right) + inflow
+    return 2 * np.linalg.solve((values * w) @ values.T, tendency)
+
+
+def explicit_step(scheme):
+    return lambda u, z: scheme.step(u, lambda v: v + z @ v / scheme.coefficient)
+
+
+def explicit_part(scheme):
+    def step(u, z):
+        rates = []
+        for row in scheme.explicit:
+            rates.append(
+                z @ (u + sum((a * k for a, k in zip(row[: len(rates)], rates, strict=True)), 0 * u))
+            )
+        return u + sum(w * k for w, k in zip(scheme.weights, rates, strict=True))
+
+    return step
+
+
+@pytest.mark.parametrize(
+    "degree, limit, step",
+    [(p, c, explicit_step(ssp.BY_DEGREE[p])) for p, c in density._STABLE_COURANT.items()]
+    + [
+        (p, c, explicit_part(imex.BY_DEGREE[p]))
+        for p, c in density._STABLE_COURANT_WITH_NOISE.items()
+    ],
+)
+def test_steps_are_at_most_stable(degree, limit, step):
+    def worst(courant):
+        waves = np.linspace(0, 2 * np.pi, 121)
+        return max(amplification(step, courant * transport_symbol(degree, k)) for k in waves)
+
+    assert worst(limit) <= 1 + 1e-9
+    assert worst(1.01 * limit) > 1 + 1e-9
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.01])
+def test_long_runs_on_fine_lines_are_stable(temperature):
+    # Many steps at the speed that sets them: an unstable one would have grown by orders.
+    start = Gaussian((0.3,), 0.25)
+    attention = Attention(beta=0.0)
+    domain = box(MPI.COMM_WORLD, 8.0, 200, 1)
+    solver = DensitySolver(domain, attention, 3, start.density, temperature=temperature)
+    advance(solver, 1.0)
+    exact = exact_solution(attention, start, 1.0, temperature)
+    assert l2_distance(solver, exact.density) < 1e-5
+    solver.close()
 
 
 class TestBoundary:

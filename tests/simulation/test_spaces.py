@@ -161,7 +161,10 @@ class TestMeshFile:
     def test_gives_what_the_box_gives(self, tmp_path):
         path = self.msh(tmp_path, 7.0, 32)
         wanted = run(Case.from_dict(normal())).pde
-        got = run(Case.from_dict(normal(pde={"degree": 2, "mesh": path.name}), tmp_path)).pde
+        case = Case.from_dict(normal(pde={"degree": 2, "mesh": path.name}), tmp_path)
+        (tmp_path / "case.toml").write_text(case.to_toml())
+        assert Case.load(tmp_path / "case.toml").pde == case.pde
+        got = run(case).pde
         for name in ("mass", "mean_1", "cov_11", "energy"):
             assert np.allclose(got[name], wanted[name], rtol=1e-10, atol=1e-12)
 
