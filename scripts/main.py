@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 import meanformer
-from meanformer.scripts import bench, solve
+from meanformer.scripts import bench, converge, solve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=meanformer.__version__)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     solve.add_parser(verbs)
+    converge.add_parser(verbs)
     bench.add_parser(verbs)
     options = parser.parse_args(arguments)
     code: int = options.execute(options)

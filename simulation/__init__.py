@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 from meanformer.simulation.case import Case, CaseError
 
 if TYPE_CHECKING:
+    from meanformer.simulation.convergence import converge
     from meanformer.simulation.runner import Result, run
 
-__all__ = ["Case", "CaseError", "Result", "run"]
+__all__ = ["Case", "CaseError", "Result", "converge", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,4 +17,8 @@ def __getattr__(name: str) -> Any:
         from meanformer.simulation import runner
 
         return getattr(runner, name)
+    if name == "converge":
+        from meanformer.simulation.convergence import converge
+
+        return converge
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,147 @@
+"""``meanformer converge CASE --over KEY=VALUES``: the order at which a case converges."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tomllib
+import traceback
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mpi4py import MPI
+
+from meanformer.simulation import CaseError
+
+WRONG, STOPPED = 2, 3
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the verb to the command line."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        "converge",
+        help="run a case at several values of a key, and fit the order of its errors",
+        description="Run a case at several values of one key, alone or under mpirun, and compare "
+        "the ends of the runs with the exact solution, or with the finest run where none is "
+        "known. Nothing is written but the files asked for.",
+        epilog="Exit codes: 0 done; 2 the case or the command line is wrong, nothing is written; "
+        "3 a run stopped itself, or a mesh does not resolve the start: the order is that of the "
+        "other runs.",
+    )
+    parser.add_argument("case", type=Path, metavar="CASE", help="a case file (TOML)")
+    parser.add_argument(
+        "--over",
+        required=True,
+        metavar="TABLE.KEY=VALUE,...",
+        help="any key of the case, and at least two values of it: pde.refinement=2,3,4,5",
+    )
+    parser.add_argument(
+        "--quantity",
+        metavar="Q",
+        help="l2 (the L2 norm of the density's error; the default where the exact solution is "
+        "known), moments (mean and covariance; the default elsewhere), or a column of the tables: "
+        "pde.energy, particles.mean_1, compare.w1, or just energy",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="TABLE.KEY=VALUE",
+        help="change a key of the case; may be repeated",
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw error against mesh size (PNG, PDF, SVG)"
+    )
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run the verb; return the exit code. Collective over all ranks."""
+    from meanformer.scripts import converge_report
+    from meanformer.simulation import converge
+    from meanformer.simulation.folder import on_root
+
+    comm = MPI.COMM_WORLD
+    try:
+        on_root(comm, lambda: _check_files(options))
+        key, values = _over(options.over)
+        study = converge(
+            options.case,
+            key,
+            values,
+            options.quantity,
+            comm,
+            overrides=options.set,
+            progress=True,
+        )
+    except CaseError as error:
+        if comm.rank == 0:
+            print(error, file=sys.stderr)
+        return WRONG
+    except (Exception, KeyboardInterrupt):
+        if comm.size == 1:
+            raise
+        # Perhaps of this rank alone: the others would wait for it for ever.
+        traceback.print_exc()
+        comm.Abort(1)
+        raise
+    if comm.rank == 0:
+        converge_report.print_table(study)
+        if options.csv:
+            converge_report.write_csv(study, options.csv)
+        if options.plot:
+            converge_report.save_picture(study, options.plot)
+    return 0 if study.done else STOPPED
+
+
+def _over(text: str) -> tuple[str, list[str]]:
+    """The key and the values of ``--over``.
+
+    A value is the shortest that is TOML, so that lists hold together, or else what is before the
+    next comma: ``time.step=auto,0.1``, ``initial.a=[0.3,0.4],[0.6,0.0]``.
+    """
+    key, equals, rest = text.partition("=")
+    if not equals:
+        raise CaseError(
+            [f"--over {text!r}: no '='; must be table.key=value,value,..."], "command line"
+        )
+    pieces, values = rest.split(","), []
+    while pieces:
+        lengths = range(1, len(pieces) + 1)
+        length = next((n for n in lengths if _is_toml(",".join(pieces[:n]))), 1)
+        values.append(",".join(pieces[:length]).strip())
+        pieces = pieces[length:]
+    return key.strip(), values
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        return len(tomllib.loads(f"value = {text}")) == 1
+    except (ValueError, RecursionError):
+        return False
+
+
+def _check_files(options: argparse.Namespace) -> None:
+    """Whether the files can be written, before hours of work."""
+    problems = [
+        f"{name}: {file} is not a file in a folder that exists"
+        for name, file in (("--csv", options.csv), ("--plot", options.plot))
+        if file and (file.is_dir() or not file.resolve().parent.is_dir())
+    ]
+    if options.plot:
+        problems += _picture_problems(options.plot)
+    if problems:
+        raise CaseError(problems, "command line")
+
+
+def _picture_problems(file: Path) -> list[str]:
+    if find_spec("matplotlib") is None:
+        return ['--plot: matplotlib is not installed; pip install "meanformer[docs]"']
+    from matplotlib.figure import Figure
+
+    allowed = sorted(Figure().canvas.get_supported_filetypes())
+    if file.suffix[1:].lower() in allowed:
+        return []
+    return [f"--plot: {file} has no ending of a picture; allowed: {', '.join(allowed)}"]

@@ -1,0 +1,162 @@
+"""The table, the CSV file and the picture of ``meanformer converge``."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from meanformer.attention.spaces import Array
+from meanformer.simulation.convergence import Row, Study
+from meanformer.simulation.variants import spell
+
+_WIDTH = 100
+_ERROR, _LAW = "#0b6e6e", "#c1440e"
+_MOST_TICKS = 8
+_COLUMNS = ("value", "size", "error", "order", "seconds", "status", "reason")
+
+
+def print_table(study: Study) -> None:
+    """Print the runs, and what the columns mean, on the terminal."""
+    console = Console(highlight=False)
+    if console.width < _WIDTH:
+        # Whole lines can be read in a file, and in a narrow terminal better than broken words.
+        console = Console(highlight=False, width=_WIDTH)
+    table = Table(box=None, header_style="", padding=(0, 2, 0, 0))
+    has_size = study.meaning not in ("", study.key)
+    names = [study.key, *([study.symbol] if has_size else []), "error", "order", "seconds"]
+    for place, name in enumerate(names):
+        table.add_column(name, justify="right" if place else "left", no_wrap=True)
+    for row in study.rows:
+        size = [_number(row.size, ".4g")] if has_size else []
+        cells = [_error(row), _number(row.order, ".2f"), _number(row.seconds, ".2f")]
+        table.add_row(spell(row.value), *size, *cells)
+    console.print(table)
+    for line in _footnotes(study):
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def _error(row: Row) -> str:
+    if row.status != "done":
+        return row.status
+    return "reference" if math.isnan(row.error) else f"{row.error:.3e}"
+
+
+def _number(value: float, form: str) -> str:
+    return f"{value:{form}}" if math.isfinite(value) else ""
+
+
+def _footnotes(study: Study) -> Iterator[str]:
+    """What the error is, the order with its spread, and why runs are missing."""
+    yield ""
+    yield f"error: {what(study).removeprefix('error ')} at the end, {against(study)}"
+    if study.fit is not None:
+        low, high = study.spread
+        between = f"; {low:.2f} to {high:.2f} between neighbours" if high > low else ""
+        yield f"order {study.order:.3f} in {_size(study)}{between}"
+    else:
+        yield f"no order: {_why_no_order(study)}"
+    for row in study.rows:
+        if row.status != "done":
+            yield f"{study.key} = {spell(row.value)} {row.status}: {row.reason}"
+
+
+def _size(study: Study) -> str:
+    """What the order is in, in words."""
+    return f"{study.symbol} = {study.meaning}" if study.meaning != study.symbol else study.symbol
+
+
+def what(study: Study) -> str:
+    """What the errors are of, in words."""
+    table, _, column = study.quantity.partition(".")
+    if study.quantity == "l2":
+        return "error of the density in L2"
+    if column == "moments":
+        return f"error of mean and covariance ({table})"
+    return study.quantity if table == "compare" else f"error of {study.quantity}"
+
+
+def against(study: Study) -> str:
+    """What the errors are relative to, in words."""
+    if study.finest is None:
+        return "a distance" if study.reference == "zero" else f"against the {study.reference}"
+    return f"against the {study.reference}, {study.key} = {spell(study.finest)}"
+
+
+def _why_no_order(study: Study) -> str:
+    if not study.symbol:
+        return f"{study.key} is not a size of which errors are a power"
+    count = sum(row.error > 0 for row in study.rows)
+    if count < 2:
+        return f"there must be at least two runs with an error, there {_are(count)}"
+    return f"no power of {study.symbol} fits the errors"
+
+
+def _are(count: int) -> str:
+    return "is one" if count == 1 else "are none"
+
+
+def write_csv(study: Study, file: Path) -> None:
+    """Write a row a run; numbers with all their digits, nan as an empty field."""
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([study.key, *_COLUMNS[1:]])
+        for row in study.rows:
+            numbers = (row.size, row.error, row.order, row.seconds)
+            shown = ["" if math.isnan(value) else repr(float(value)) for value in numbers]
+            writer.writerow([spell(row.value), *shown, row.status, row.reason])
+
+
+def save_picture(study: Study, file: Path) -> None:
+    """Draw the errors, doubly logarithmic, and the fitted law, dashed.
+
+    Args:
+        study: One without an order is drawn against its values, side by side.
+        file: In a format that matplotlib writes.
+
+    Raises:
+        ModuleNotFoundError: If matplotlib is not installed.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.6, 4.4), layout="constrained")
+    panel = figure.subplots()
+    drawn = [row for row in study.rows if row.error > 0]
+    errors = [row.error for row in drawn]
+    if errors:
+        panel.set_yscale("log")
+    if study.symbol and all(0 < row.size < math.inf for row in drawn):
+        _draw_sizes(panel, study, np.array([row.size for row in drawn]), errors)
+    else:
+        panel.plot([spell(row.value) for row in drawn], errors, "o", color=_ERROR)
+        panel.set_xlabel(study.key)
+    panel.set_ylabel(what(study))
+    figure.suptitle(study.title, fontsize=11)
+    panel.set_title(against(study), fontsize=8, color="#777")
+    panel.grid(True, which="major", color="#eee")
+    figure.savefig(file, dpi=150)
+
+
+def _draw_sizes(panel: Any, study: Study, sizes: Array, errors: list[float]) -> None:
+    """Errors against sizes, and the law."""
+    from matplotlib.ticker import NullFormatter
+
+    panel.plot(sizes, errors, "o-", color=_ERROR, lw=1.6, ms=6)
+    panel.set_xlabel(_size(study))
+    if not errors:
+        return
+    panel.set_xscale("log")
+    if study.fit is not None:
+        line = np.geomspace(sizes.min(), sizes.max(), 100)
+        order = f"order {study.order:.2f} in {study.symbol}"
+        panel.plot(line, study.fit.law(line), "--", color=_LAW, lw=1.4, label=order)
+        panel.legend(frameon=False)
+    if len(sizes) <= _MOST_TICKS:
+        panel.set_xticks(sizes, [f"{size:.3g}" for size in sizes])
+        panel.xaxis.set_minor_formatter(NullFormatter())
