@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-_MOST_STEPS = 1e9
+_MOST_STEPS = 1e7
 
 
 class StepTooSmallError(ArithmeticError):
-    """The next sample is more than a thousand million steps away: the run would never end."""
+    """The next sample is more than ten million steps away: the run would never end."""
 
 
 def equal_steps(remaining: float, largest: float) -> int:
@@ -19,7 +19,7 @@ def equal_steps(remaining: float, largest: float) -> int:
         largest: Longest step allowed; may be infinite.
 
     Raises:
-        StepTooSmallError: If more than 1e9 steps would be needed, or ``largest`` is not a number.
+        StepTooSmallError: If more than 1e7 steps would be needed, or ``largest`` is not a number.
     """
     ratio = remaining / largest if largest > 0 else math.inf
     if not ratio <= _MOST_STEPS:

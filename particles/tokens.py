@@ -11,7 +11,7 @@ import numpy as np
 from meanformer.attention import Attention, Evaluator, Model, Space
 from meanformer.attention.spaces import Array
 from meanformer.attention.steps import equal_steps
-from meanformer.attention.variances import variances
+from meanformer.attention.variance import largest_variance
 
 # The automatic step is this share of the time in which velocities change, 1/|Dv|.
 _COURANT = 0.2
@@ -112,5 +112,5 @@ class TokenSolver:
         self._evaluator = evaluator
         self.wall_time["attention"] += perf_counter() - began
         central = attention.normalised
-        _, spread = variances(x, self.weights, self.space, self.comm, central)
+        spread = largest_variance(x, self.weights, self.space, self.comm, central)
         return field.velocity, attention.rate_bound(field, spread)

@@ -1,7 +1,7 @@
 """The density of tokens: discontinuous Galerkin transport and diffusion, and its integrals."""
 
 from meanformer.pde.density import DensitySolver, PositivityError
-from meanformer.pde.diffusion import LinearSolverError
+from meanformer.pde.diffusion import LinearSolverError, PetscOptionError
 from meanformer.pde.elements import Elements, InitialDensityError
 
 __all__ = [
@@ -9,5 +9,6 @@ __all__ = [
     "Elements",
     "InitialDensityError",
     "LinearSolverError",
+    "PetscOptionError",
     "PositivityError",
 ]

@@ -11,10 +11,10 @@ import numpy as np
 from dolfinx import fem, mesh
 from scipy.special import xlogy
 
-from meanformer.attention import Attention, Field, Model
+from meanformer.attention import Attention, Field, Model, Sphere
 from meanformer.attention.spaces import Array
-from meanformer.attention.steps import equal_steps
-from meanformer.attention.variances import variances
+from meanformer.attention.steps import StepTooSmallError, equal_steps
+from meanformer.attention.variance import largest_variance
 from meanformer.pde import imex, ssp
 from meanformer.pde.diffusion import Diffusion
 from meanformer.pde.elements import Elements
@@ -113,28 +113,28 @@ class DensitySolver:
 
         self.elements = Elements(domain, degree)
         self.space, self.points = self.elements.where, self.elements.points
+        # Before there is anything that must be freed.
+        self.values, self.initial_mass = self.elements.project(initial)
         has_boundary = domain.topology.dim == domain.geometry.dim
-        self.flow = AttentionFlow(
+        self._flow = AttentionFlow(
             self.elements, self.attention, has_boundary and boundary == "outflow"
         )
         self._stepper: ExplicitStepper | ImexStepper
         if temperature > 0:
             self.diffusion: Diffusion | None = Diffusion(self.elements)
             self._stepper = ImexStepper(
-                self.elements, self.flow, self.diffusion, temperature, imex.BY_DEGREE[degree]
+                self.elements, self._flow, self.diffusion, temperature, imex.BY_DEGREE[degree]
             )
             longest, stable = self._stepper.scheme.courant, _STABLE_COURANT_WITH_NOISE[degree]
         else:
             self.diffusion = None
-            self._stepper = ExplicitStepper(self.elements, self.flow, ssp.BY_DEGREE[degree])
+            self._stepper = ExplicitStepper(self.elements, self._flow, ssp.BY_DEGREE[degree])
             longest, stable = self._stepper.scheme.coefficient, _STABLE_COURANT[degree]
         heights = self.elements.heights()
         courant = min(longest * _POSITIVE_COURANT[degree], stable)
         self._courant_length = _SAFETY * courant * heights
-        self._finest = float(heights.min(initial=np.inf))
         self._density = fem.Function(self.elements.space)
         self.cell_numbers = domain.topology.original_cell_index[: len(self.elements.integrals)]
-        self.values, self.initial_mass = self.elements.project(initial)
 
     def close(self) -> None:
         """Free what Python does not: a solver with noise takes no more steps. Collective."""
@@ -143,13 +143,21 @@ class DensitySolver:
 
     @property
     def attention(self) -> Attention:
-        """The model at the present time."""
-        return self._layer.at(self.time)
+        """The model at the present time; at a change, the layer that begins."""
+        return self._attention.during(self.time).at(self.time)
+
+    @property
+    def flow(self) -> AttentionFlow:
+        """Transport by the present model. Collective where a layer begins."""
+        if self._attention.during(self.time) is not self._layer:
+            self._layer = self._attention.during(self.time)
+            self._flow.change(self.attention)
+        return self._flow
 
     @property
     def wall_time(self) -> dict[str, float]:
         """Seconds spent in "attention", "residual", "limiter", and "diffusion" with noise."""
-        return self.flow.wall_time | self._stepper.wall_time
+        return self._flow.wall_time | self._stepper.wall_time
 
     @property
     def density(self) -> fem.Function:
@@ -191,13 +199,11 @@ class DensitySolver:
             StepTooSmallError: If the step that is safe is too small to go on.
         """
         start, until = self.values, min(until, self._attention.next_change(self.time))
-        if self._attention.during(self.time) is not self._layer:
-            self._layer = self._attention.during(self.time)
-            self.flow.change(self.attention)
-        self.flow.forget()
-        field = self.flow.update(start)
+        flow = self.flow
+        flow.forget()
+        field = flow.update(start)
         remaining = until - self.time
-        count = equal_steps(remaining, self._largest_step(field))
+        count = self._number_of_steps(remaining, field)
         for _ in range(_MOST_HALVINGS):
             dt = remaining / count
             values = self._stepper(start, dt)
@@ -208,20 +214,47 @@ class DensitySolver:
                 self.time = until if count == 1 else self.time + dt
                 return
             count *= 2
-            self.flow.update(start)
+            flow.update(start)
         raise PositivityError(f"cell means are negative at t = {self.time} for steps down to {dt}")
+
+    def _number_of_steps(self, remaining: float, field: Field) -> int:
+        """Equal steps that cover an interval, none longer than allowed. Collective."""
+        largest = self._largest_step(field)
+        try:
+            return equal_steps(remaining, largest)
+        except StepTooSmallError as error:
+            speed = float(self._flow.speeds().max(initial=0.0))
+            speed = self.comm.allreduce(speed, op=MPI.MAX)
+            raise StepTooSmallError(
+                f"{error}; speeds reach {speed:.3g}, perhaps where there is no mass: a smaller "
+                "mesh would not go there"
+            ) from None
 
     def _largest_step(self, field: Field) -> float:
         """The fixed step, or the largest that is safe for transport and resolves the dynamics."""
         if self._fixed_step is not None:
             return self._fixed_step
-        attention = self.attention
-        smallest, largest = variances(
-            self.points, self.weights, self.space, self.comm, attention.normalised
-        )
-        rate = attention.rate_bound(field, largest)
-        rate += _RATE_OF_DIFFUSION * self.temperature / max(smallest, self._finest**2)
+        attention, where = self.attention, self.space
+        spread = largest_variance(self.points, self.weights, where, self.comm, attention.normalised)
+        rate = attention.rate_bound(field, spread) + self._rate_of_diffusion()
         with np.errstate(divide="ignore"):
-            safe = (self._courant_length / self.flow.speeds()).min(initial=np.inf)
+            safe = (self._courant_length / self._flow.speeds()).min(initial=np.inf)
             resolved = np.divide(_SHARE_OF_RATE, rate)
         return float(self.comm.allreduce(min(safe, resolved), op=MPI.MIN))
+
+    def _rate_of_diffusion(self) -> float:
+        """The rate at which diffusion changes the density, from int |grad rho|^2 / int rho^2.
+
+        That is d/(2 s) for a normal distribution of variance s. Collective.
+        """
+        if self.diffusion is None:
+            return 0.0
+        elements = self.elements
+        density, curved = (v @ elements.basis.T for v in (self.values, self.diffusion(self.values)))
+        weights = elements.quadrature.weights
+        mine = np.array([-(weights * density * curved).sum(), (weights * density**2).sum()])
+        roughness, size = self.comm.allreduce(mine)
+        steepness = max(2 / elements.domain.topology.dim * roughness / size, 0.0)
+        if isinstance(self.space, Sphere):
+            steepness = max(steepness, 1.0)  # of perturbations of the uniform density
+        return float(_RATE_OF_DIFFUSION * self.temperature * steepness)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mpi4py import MPI
 from petsc4py import PETSc
 
 import numpy as np
@@ -36,6 +37,10 @@ _DEFAULTS = {
     "ksp_max_it": "5000",
 }
 _SAFETY_OF_PENALTY = 2.0
+
+
+class PetscOptionError(ValueError):
+    """PETSc does not know an option, or its value."""
 
 
 class LinearSolverError(ArithmeticError):
@@ -87,6 +92,7 @@ class Diffusion:
 
     Raises:
         ValueError: If the degree is 0: the method is not consistent there.
+        PetscOptionError: If PETSc refuses an option.
     """
 
     def __init__(self, elements: Elements) -> None:
@@ -96,6 +102,7 @@ class Diffusion:
         if degree < 1:
             raise ValueError("noise needs elements of degree 1 to 3, not 0")
         self._elements = elements
+        self._solver = _solver(elements.comm)
         heights = fem.Function(fem.functionspace(elements.domain, ("Discontinuous Lagrange", 0)))
         own = elements.heights()
         heights.x.array[: len(own)] = 1 / own
@@ -117,8 +124,6 @@ class Diffusion:
         self._matrix.setOption(PETSc.Mat.Option.SPD, True)
         self._coefficient = np.nan
         self._right, self._solution = self._matrix.createVecs()
-        self._solver = PETSc.KSP().create(elements.comm)
-        _set_options(self._solver)
         self.iterations = self.solutions = 0
 
     def __call__(self, values: Array) -> Array:
@@ -175,14 +180,21 @@ class Diffusion:
         self._coefficient = coefficient
 
 
-def _set_options(solver: PETSc.KSP) -> None:
-    """Defaults, and over them what the user put into PETSc's options database."""
+def _solver(comm: MPI.Intracomm) -> PETSc.KSP:
+    """With our defaults, and over them what the user put into PETSc's options database."""
+    solver = PETSc.KSP().create(comm)
     solver.setOptionsPrefix(PREFIX)
     solver.setInitialGuessNonzero(True)
     options = PETSc.Options()
     added = [name for name in _DEFAULTS if not options.hasName(PREFIX + name)]
     for name in added:
         options[PREFIX + name] = _DEFAULTS[name]
-    solver.setFromOptions()
-    for name in added:
-        options.delValue(PREFIX + name)
+    try:
+        solver.setFromOptions()
+    except PETSc.Error as error:
+        solver.destroy()
+        raise PetscOptionError(f"PETSc refuses an option -{PREFIX}...: {error}") from None
+    finally:
+        for name in added:
+            options.delValue(PREFIX + name)
+    return solver

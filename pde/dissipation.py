@@ -6,7 +6,8 @@ F = kappa H - E, a density that moves with v and diffuses with kappa has
     dF/dt = -int <g - kappa grad log rho, v - kappa grad log rho> rho,
 
 for every law that has an energy, and any matrices (arXiv 2312.10794, section 3, for V = I and
-A = beta I, where it is a square). Without noise, it is -dE/dt.
+A = beta I, where it is a square), as long as no mass is at a boundary. Without noise, it is
+-dE/dt.
 """
 
 from __future__ import annotations

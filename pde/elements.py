@@ -15,6 +15,9 @@ from meanformer.attention.spaces import Array
 from meanformer.pde.limiter import PositivityLimiter
 from meanformer.pde.quadrature import CellQuadrature, mass_matrices, tabulate, vertices
 
+# How far a vertex of a sphere may be from it.
+_OFF_THE_SPHERE = 1e-6
+
 
 class InitialDensityError(ValueError):
     """The initial density is no density on this mesh."""
@@ -40,6 +43,9 @@ class Elements:
         points: Its points, those on a sphere brought there exactly, ``shape=(cells q, d)``.
         integrals: int phi_i over each cell, ``shape=(cells, n)``.
         limiter: Keeps densities non-negative.
+
+    Raises:
+        ValueError: On every rank, if a curve or surface is not the unit circle or sphere.
     """
 
     def __init__(self, domain: mesh.Mesh, degree: int) -> None:
@@ -57,6 +63,10 @@ class Elements:
         self.quadrature = CellQuadrature(domain, self.quadrature_degree)
         self.basis = tabulate(self.space, self.quadrature.reference)
         self.points = self.where.retract(self.quadrature.points.reshape(-1, dimension))
+        if isinstance(self.where, Sphere):
+            off = np.abs(np.linalg.norm(vertices(domain), axis=2) - 1).max(initial=0.0)
+            if self.comm.allreduce(float(off), op=MPI.MAX) > _OFF_THE_SPHERE:
+                raise ValueError("domain: a curve or surface must be the unit circle or sphere")
         self.integrals: Array = self.quadrature.weights @ self.basis
         self._inverses = np.linalg.inv(mass_matrices(self.basis, self.quadrature.weights))
         self.limiter = PositivityLimiter(

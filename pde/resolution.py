@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import ufl
 from dolfinx import fem, la
 
@@ -46,7 +47,9 @@ class Resolution:
         """
         self._density.x.array[: values.size] = values.ravel()
         self._density.x.scatter_forward()
-        jumps = self._assemble(self._jumps) / self._areas
+        sums = self._assemble(self._jumps)
+        # A cell without neighbours tells nothing.
+        jumps = np.divide(sums, self._areas, out=np.full_like(sums, np.inf), where=self._areas > 0)
         integrals = self._elements.integrals
         masses = (integrals * values).sum(axis=1)
         unresolved = jumps > LARGEST_JUMP * masses / integrals.sum(axis=1)

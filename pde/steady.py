@@ -24,6 +24,7 @@ from meanformer.attention import Attention, AttentionDomainError, Sphere
 from meanformer.attention.matrices import multiple_of_identity, times
 from meanformer.attention.spaces import Array
 from meanformer.pde.density import DensitySolver
+from meanformer.pde.diffusion import LinearSolverError
 
 #: Prefix of this solver's entries in PETSc's options database, such as ``-steady_snes_monitor``.
 PREFIX = "steady_"
@@ -193,17 +194,17 @@ def newton(solver: DensitySolver, tolerance: float = 1e-9) -> SteadyState:
     try:
         snes.solve(None, unknown)
         reason, iterations = snes.getConvergedReason(), snes.getIterationNumber()
+        if reason <= 0:
+            raise SteadyStateError(
+                f"newton: no convergence (PETSc reason {reason}) in {iterations} steps; start "
+                "nearer, or march first"
+            ) from problem.error
         values, rest, turns = problem.equation(unknown)
+        values = values.copy()
     finally:
         for each in (snes, unknown, right):
             each.destroy()
     size = _size(solver, rest)
-    if reason <= 0:
-        raise SteadyStateError(
-            f"newton: no convergence (PETSc reason {reason}) in {iterations} steps; the residual "
-            f"is {size:.3g}; start nearer, or march first"
-        )
-    values = values.copy()
     if solver.comm.allreduce(solver.elements.limiter(values)):
         raise SteadyStateError("newton: the stationary density has a negative mean on a cell")
     solver.values = values * (solver.mass() / solver.elements.mass(values))
@@ -221,6 +222,7 @@ class _Problem:
         # Rates of attention are of the order of one, or of kappa.
         self._rate = 1.0 + solver.temperature
         self._rotations = Rotations(solver, solver.values)
+        self.error: ArithmeticError | None = None
 
     def vector(self) -> Any:
         """A vector of unknowns, zero."""
@@ -242,10 +244,12 @@ class _Problem:
         assert solver.diffusion is not None
         try:
             values, rest, _ = self.equation(unknown)
-        except AttentionDomainError:  # on every rank: too long a step, which is halved
+            smooth = solver.diffusion.solve(rest, solver.temperature / self._rate)
+        except (AttentionDomainError, LinearSolverError) as error:
+            # On every rank; of too long a step, which PETSc halves at this.
+            self.error = error
             result.set(np.inf)
             return
-        smooth = solver.diffusion.solve(rest, solver.temperature / self._rate)
         moved = values - self._start
         turned = self._rotations.components(moved)
         # The equation keeps the mass up to the round-off of differences only.

@@ -61,12 +61,9 @@ def execute(options: argparse.Namespace) -> int:
     comm = MPI.COMM_WORLD
     try:
         case = _load(options, comm)
-        # DOLFINx and PETSc are slow to import: wrong cases fail first.
-        from petsc4py import PETSc
+        from meanformer.simulation import run  # DOLFINx is slow to import: wrong cases fail first
 
-        from meanformer.simulation import run
-
-        PETSc.Options().insertString(options.petsc)
+        _set_petsc_options(options.petsc)
         folder = options.output or Path(case.output.directory)
         result = run(case, output=folder, comm=comm, progress=True, resume=options.resume)
     except CaseError as error:
@@ -83,6 +80,23 @@ def execute(options: argparse.Namespace) -> int:
     if comm.rank == 0:
         _report(result.summary, folder, options)
     return EXIT_CODES[result.status]
+
+
+def _set_petsc_options(text: str) -> None:
+    """Put options into PETSc's database.
+
+    Raises:
+        CaseError: If a word that should be a name has no dash.
+    """
+    from petsc4py import PETSc
+
+    words = text.split()
+    if words and not words[0].startswith("-"):
+        raise CaseError(
+            [f"--petsc: {words[0]!r} is not allowed; must begin with the name of an option: -name"],
+            "command line",
+        )
+    PETSc.Options().insertString(text)
 
 
 def _load(options: argparse.Namespace, comm: MPI.Intracomm) -> Case:

@@ -7,7 +7,7 @@ from mpi4py import MPI
 from meanformer.attention import Euclidean, Model, Sphere
 from meanformer.coupling import TokenReplicas, calibrate, sample_tokens, share_of
 from meanformer.particles import TokenSolver
-from meanformer.pde import DensitySolver, InitialDensityError
+from meanformer.pde import DensitySolver, InitialDensityError, PetscOptionError
 from meanformer.simulation import case as c
 from meanformer.simulation.build_initial import initial_measure
 from meanformer.simulation.build_mesh import build_mesh
@@ -62,19 +62,24 @@ def _density(
         )
     except InitialDensityError as error:
         raise _unresolved(pde, str(error)) from None
+    except PetscOptionError as error:
+        raise c.CaseError([f"--petsc: {error}"], "command line") from None
     if abs(solver.initial_mass - 1) > _LARGEST_MASS_ERROR:
         mass = solver.initial_mass
         solver.close()
-        raise _unresolved(pde, f"its mass on the mesh is {mass:.4g}, not 1")
+        raise _unresolved(pde, f"its mass on the mesh is {mass:.4g}, not 1", mass < 1)
     return solver
 
 
-def _unresolved(table: c.PdeTable, why: str) -> c.CaseError:
+def _unresolved(table: c.PdeTable, why: str, outside: bool = False) -> c.CaseError:
+    """What to do about a start that is not on the mesh; ``outside``: some of it may be beyond."""
     if table.mesh is not None:
-        mesh, need = f"pde.mesh = {table.mesh!r}", "the mesh finer or larger"
+        mesh, need = f"pde.mesh = {table.mesh!r}", "the mesh finer"
+        need += " or larger" if outside else ""
     elif table.half_width is not None:
         mesh = f"pde.refinement = {table.refinement}, pde.half_width = {table.half_width:g}"
-        need = "pde.refinement or pde.half_width larger"
+        need = "pde.refinement larger, or pde.half_width "
+        need += "(if it does not hold the mass) larger" if outside else "smaller"
     else:
         mesh, need = f"pde.refinement = {table.refinement}", "pde.refinement larger"
     return c.CaseError(

@@ -66,7 +66,7 @@ class SpaceTable(Table):
 class NoiseTable(Table):
     """``[noise]``: Brownian motion of the tokens, diffusion of the density."""
 
-    temperature: NonNegative = 0.0
+    temperature: float = Field(default=0.0, ge=0, le=1e9)
     """kappa of dX = v dt + sqrt(2 kappa) dW (dimensionless)."""
 
 
@@ -82,7 +82,7 @@ class PdeTable(Table):
     refinement: int | None = Field(default=None, ge=0, le=12)
     """Level r of the mesh: 20 * 4^r cells of the icosphere (r <= 8), 10 * 2^r of the circle; 2^r
     cells a side of the box in R^d (r <= 10 for d = 2, 6 for d = 3). 4 where none is given."""
-    half_width: Positive | None = None
+    half_width: float | None = Field(default=None, ge=1e-9, le=1e9)
     """h of the box [-h, h]^d in R^d; 5 where none is given."""
     mesh: Text | None = None
     """A gmsh file in place of the box; relative to the case file, absolute once resolved."""

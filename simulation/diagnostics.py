@@ -15,8 +15,8 @@ from meanformer.simulation.tables import Table
 
 HARMONICS = 8
 _LARGEST_DIMENSION_OF_MOMENTS = 8
-# Moments are sums of terms of order one: smaller values are their round-off, and their digits
-# would depend on the number of ranks.
+# Of the terms of a sum: smaller values are their round-off, and their digits would depend on the
+# number of ranks.
 _ROUND_OFF = 1e-14
 
 
@@ -65,12 +65,16 @@ def moments(solver: MeasureSolver) -> dict[str, float]:
     dimension = solver.space.dimension
     columns: dict[str, float] = {}
     if dimension <= _LARGEST_DIMENSION_OF_MOMENTS:
-        mean = comm.allreduce(weights @ points)
-        centred = points - mean
+        mass, mean = comm.allreduce(weights.sum()), comm.allreduce(weights @ points)
+        centred = points - (mean / mass if mass > 0 else 0.0)
         covariance = comm.allreduce((weights[:, None] * centred).T @ centred)
-        columns |= {f"mean_{i + 1}": mean[i] for i in range(dimension)}
+        # Lengths on the sphere are of order one; in R^d any may be.
+        width = np.trace(covariance)
+        scale = 1.0 if isinstance(solver.space, Sphere) else np.sqrt(mean @ mean + width)
+        columns |= {f"mean_{i + 1}": _rounded(mean[i], scale) for i in range(dimension)}
+        scale = 1.0 if isinstance(solver.space, Sphere) else width
         columns |= {
-            f"cov_{i + 1}{j + 1}": covariance[i, j]
+            f"cov_{i + 1}{j + 1}": _rounded(covariance[i, j], scale)
             for i in range(dimension)
             for j in range(i, dimension)
         }
@@ -78,15 +82,20 @@ def moments(solver: MeasureSolver) -> dict[str, float]:
         coefficients = harmonics.analyse(harmonics.angles(points), weights, HARMONICS, comm)
         power = harmonics.degree_power(coefficients, coefficients, HARMONICS)
         columns |= {
-            f"harmonic_{k}": np.sqrt(4 * np.pi * power[k] / (2 * k + 1))
+            f"harmonic_{k}": _rounded(np.sqrt(4 * np.pi * power[k] / (2 * k + 1)))
             for k in range(1, HARMONICS + 1)
         }
     if solver.space == Sphere(2):
         # sqrt(2) cos and sqrt(2) sin are orthonormal, and two.
         turns = np.multiply.outer(np.arange(1, HARMONICS + 1), np.arctan2(*points.T[::-1]))
         waves = comm.allreduce(np.exp(1j * turns) @ weights)
-        columns |= {f"harmonic_{k}": abs(waves[k - 1]) for k in range(1, HARMONICS + 1)}
-    return {name: 0.0 if abs(value) < _ROUND_OFF else value for name, value in columns.items()}
+        columns |= {f"harmonic_{k}": _rounded(abs(waves[k - 1])) for k in range(1, HARMONICS + 1)}
+    return columns
+
+
+def _rounded(value: float, scale: float = 1.0) -> float:
+    """0 for what is nothing but the round-off of a sum of terms of a size."""
+    return 0.0 if abs(value) < _ROUND_OFF * scale else float(value)
 
 
 class DensityDiagnostics(Observer):

@@ -119,13 +119,15 @@ def run(
         observers.append(interruption)
 
         seconds = {"setup": perf_counter() - began}
-        status, reason = _integrate(case, state, start, observers, seconds)
+        try:
+            status, reason = _integrate(case, state, start, observers, seconds)
+        finally:
+            if state.density is not None:
+                state.density.close()
         seconds["total"] = perf_counter() - began
         summary = summarise(state, status, reason, start.resumed_at, tables, seconds)
         if folder is not None and comm.rank == 0:
             write_summary(summary, folder)
-        if state.density is not None:
-            state.density.close()
     pde, particles, compare = (
         tables[stem].columns if stem in tables else {} for stem in ("pde", "particles", "compare")
     )

@@ -32,16 +32,25 @@ class Table:
         self._columns = {name: list(values) for name, values in (columns or {}).items()}
 
     def append(self, row: dict[str, float]) -> None:
-        """Add a row; every row has the same names."""
-        first = not self._columns
-        for name, value in row.items():
-            self._columns.setdefault(name, []).append(float(value))
-        if self._path is not None:
-            with self._path.open("w" if first else "a", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                if first:
-                    writer.writerow(row)
-                writer.writerow("" if math.isnan(v) else repr(float(v)) for v in row.values())
+        """Add a row.
+
+        A name that is new, in a run that goes on from an older version, is empty before.
+        """
+        grown = not row.keys() <= self._columns.keys()
+        before = max(map(len, self._columns.values()), default=0)
+        for name in row:
+            self._columns.setdefault(name, [math.nan] * before)
+        for name, values in self._columns.items():
+            values.append(float(row.get(name, math.nan)))
+        if self._path is None:
+            return
+        rows = list(zip(*self._columns.values(), strict=True))[0 if grown else -1 :]
+        with self._path.open("w" if grown else "a", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            if grown:
+                writer.writerow(self._columns)
+            for one in rows:
+                writer.writerow("" if math.isnan(v) else repr(v) for v in one)
 
     def flush(self) -> None:
         """Have the rows on the disk, not in a cache, when this returns.

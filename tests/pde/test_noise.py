@@ -9,9 +9,9 @@ from scipy.spatial.transform import Rotation
 from scipy.special import eval_legendre, gamma, iv
 
 from meanformer.attention import Attention
-from meanformer.attention.measures import Mixture, VonMisesFisher, ZonalHarmonic
-from meanformer.meshes import circle, icosphere
-from meanformer.pde import DensitySolver, LinearSolverError
+from meanformer.attention.measures import Gaussian, Mixture, VonMisesFisher, ZonalHarmonic
+from meanformer.meshes import box, circle, icosphere
+from meanformer.pde import DensitySolver, LinearSolverError, PetscOptionError
 from meanformer.pde.errors import l2_distance
 from meanformer.pde.imex import BY_DEGREE
 
@@ -146,6 +146,31 @@ def test_growth_rates_on_the_sphere(verify, law, kappa, sign, k):
     assert abs(observed / expected - 1) < 1e-3
 
 
+@pytest.mark.parametrize("centres", [(0.0,), (-3.0, 3.0)])
+def test_steps_resolve_the_diffusion_of_narrow_bumps(centres):
+    # However far apart: the variance of the whole says nothing of theirs.
+    kappa, end, variance = 1.0, 0.1, 0.02
+    parts = [[Gaussian((c,), variance + 2 * kappa * t) for c in centres] for t in (0.0, end)]
+    start, exact = (Mixture(tuple(p), (1.0,) * len(p)) for p in parts)
+    domain = box(MPI.COMM_WORLD, 7.0, 160, 1, perturbation=0.1)
+    still = Attention(beta=0.0, value=0.0)
+    solver = advance(DensitySolver(domain, still, 3, start.density, temperature=kappa), end)
+    assert l2_distance(solver, exact.density) < 1e-4
+    assert solver.steps < 100
+    solver.close()
+
+
+def test_a_stationary_density_takes_long_steps():
+    domain = box(MPI.COMM_WORLD, 2.0, 16, 1)
+    still = Attention(beta=0.0, value=0.0)
+    solver = DensitySolver(
+        domain, still, 2, lambda x: np.ones(len(x)), temperature=100.0, boundary="no-flux"
+    )
+    advance(solver, 1.0)
+    assert solver.steps < 10
+    solver.close()
+
+
 SHARP = Mixture(
     (VonMisesFisher((0.0, 0.0, 1.0), 60.0), VonMisesFisher((0.8, 0.0, 0.6), 60.0)), (0.6, 0.4)
 )
@@ -213,6 +238,15 @@ class TestLinearSolver:
         finally:
             PETSc.Options().delValue("diffusion_ksp_max_it")
         solver.close()
+
+    def test_refuses_options_that_petsc_does_not_know(self):
+        PETSc.Options()["diffusion_pc_type"] = "nonsense"
+        try:
+            with pytest.raises(PetscOptionError, match="diffusion_"):
+                self.solver()
+        finally:
+            PETSc.Options().delValue("diffusion_pc_type")
+        assert not PETSc.Options().hasName("diffusion_ksp_rtol")
 
     @pytest.mark.mpi
     @pytest.mark.parametrize("options", [{"pc_type": "hypre"}, {"ksp_type": "gmres"}])

@@ -5,8 +5,8 @@ from mpi4py import MPI
 import pytest
 
 from meanformer.attention import Attention
-from meanformer.attention.measures import Mixture, VonMisesFisher
-from meanformer.meshes import circle, icosphere
+from meanformer.attention.measures import Gaussian, Mixture, VonMisesFisher
+from meanformer.meshes import box, circle, icosphere
 from meanformer.pde import DensitySolver
 from meanformer.pde.resolution import Resolution
 
@@ -34,6 +34,12 @@ def test_is_the_share_of_the_peak():
     for weight in (0.2, 0.7):
         measure = Mixture(parts, (1 - weight, weight))
         assert share(circle(MPI.COMM_WORLD, 100, 2), 2, measure) == pytest.approx(weight, abs=0.05)
+
+
+def test_a_cell_without_neighbours_tells_nothing():
+    start = Gaussian((0.0,), 0.1)
+    solver = DensitySolver(box(MPI.COMM_SELF, 2.0, 1, 1), Attention(), 2, start.density)
+    assert Resolution(solver.elements)(solver.values) == 1
 
 
 @pytest.mark.mpi

@@ -203,6 +203,13 @@ def test_a_disk_holds_what_a_square_holds():
     assert l2_distance(solver, exact.density) < 2e-3
 
 
+def test_a_sphere_is_the_unit_sphere():
+    domain = circle(MPI.COMM_WORLD, 12)
+    domain.geometry.x[:] *= 2
+    with pytest.raises(ValueError, match="unit circle"):
+        DensitySolver(domain, Attention(), 1, lambda x: np.ones(len(x)))
+
+
 def amplification(step, symbol):
     """The largest growth of a wave in one step of u' = Z u, Z the symbol times dt."""
     identity = np.eye(len(symbol), dtype=complex)

@@ -1,16 +1,17 @@
 """Stationary densities with noise against the fixed points of their profiles."""
 
 from mpi4py import MPI
+from petsc4py import PETSc
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from scipy.special import eval_legendre, iv, spherical_in
 
-from meanformer.attention import Attention
+from meanformer.attention import Attention, Schedule
 from meanformer.attention.measures import Gaussian, VonMisesFisher
 from meanformer.meshes import box, circle, icosphere
-from meanformer.pde import DensitySolver
+from meanformer.pde import DensitySolver, LinearSolverError
 from meanformer.pde.steady import SteadyStateError, march, newton, residual
 
 TURN = Rotation.from_euler("xyz", [0.3, 0.5, 0.7]).as_matrix()
@@ -151,6 +152,36 @@ def test_does_not_depend_on_the_number_of_ranks():
 
     alone, together = final(MPI.COMM_SELF), final(MPI.COMM_WORLD)
     assert np.abs(alone - together).max() < 1e-9 * alone.max()
+
+
+def test_tells_when_the_linear_solver_does_not_converge():
+    solver = solver_of(2, "softmax", 0.3)
+    solver.diffusion.solve(solver.values, 0.1)
+    PETSc.Options()["diffusion_ksp_max_it"] = 2
+    try:
+        strict = solver_of(2, "softmax", 0.3)
+    finally:
+        PETSc.Options().delValue("diffusion_ksp_max_it")
+    with pytest.raises(SteadyStateError) as caught:
+        newton(strict)
+    assert isinstance(caught.value.__cause__, LinearSolverError)
+    strict.close()
+    solver.close()
+
+
+def test_knows_the_layer_that_begins():
+    layers = Schedule([Attention(beta=3.0), Attention(beta=0.5)], [0.1, 1.0])
+    start = VonMisesFisher((0.6, 0.8), 2.0).density
+    solver = DensitySolver(circle(MPI.COMM_WORLD, 20), layers, 2, start, temperature=0.2)
+    while solver.time < 0.1:
+        solver.step(0.1)
+    assert solver.attention.beta == 0.5
+    other = DensitySolver(
+        circle(MPI.COMM_WORLD, 20), Attention(beta=0.5), 2, start, temperature=0.2
+    )
+    assert residual(solver, solver.values) == residual(other, solver.values)
+    solver.close()
+    other.close()
 
 
 class TestRefusals:

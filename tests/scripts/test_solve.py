@@ -82,6 +82,39 @@ def test_wrong_command_lines(arguments, tmp_path):
     assert meanformer_command(*arguments, folder=tmp_path).returncode == 2
 
 
+NOISY = """
+[attention]
+beta = 1.0
+[noise]
+temperature = 0.1
+[initial]
+kind = "uniform"
+[pde]
+refinement = 0
+[time]
+end = 0.01
+"""
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(
+    "text, code, word",
+    [
+        ("-diffusion_pc_type jacobi -diffusion_ksp_converged_reason", 0, "converged"),
+        ("-diffusion_pc_type nonsense", 2, "--petsc"),
+        ("diffusion_pc_type jacobi", 2, "-name"),
+    ],
+)
+def test_options_for_petsc(tmp_path, ranks, text, code, word):
+    (tmp_path / "noisy.toml").write_text(NOISY)
+    done = meanformer_command(
+        "solve", "noisy.toml", f"--petsc={text}", folder=tmp_path, ranks=ranks
+    )
+    assert done.returncode == code, done.stderr
+    assert word in done.stdout + done.stderr
+    assert (tmp_path / "runs").exists() == (code == 0)
+
+
 def test_version_and_help(tmp_path):
     version = meanformer_command("--version", folder=tmp_path)
     assert version.stdout.strip() == meanformer.__version__

@@ -100,6 +100,27 @@ class TestBoundary:
         assert np.allclose(result.pde["mass"], 1, atol=1e-13)
 
 
+def test_the_covariance_is_that_of_what_is_left():
+    # Half of the mass has left a line, and what is left is in its middle.
+    data = normal(pde={"refinement": 5, "half_width": 1.5, "largest_outflow": 1.0})
+    data["attention"], data["time"] = {"beta": 0.3}, {"end": 0.6}
+    result = run(Case.from_dict(data))
+    mass = result.pde["mass"][-1]
+    assert mass < 0.8
+    state = result.state.density
+    mean = float(state.weights @ state.points[:, 0]) / mass
+    wanted = float(state.weights @ (state.points[:, 0] - mean) ** 2)
+    assert result.pde["cov_11"][-1] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_small_lengths_are_not_round_off():
+    data = normal(pde={"refinement": 5, "half_width": 7e-8})
+    data["initial"] = {"kind": "gaussian", "mean": [3e-9], "covariance": 1e-16}
+    result = run(Case.from_dict(data | {"time": {"end": 0.01}}))
+    assert result.pde["cov_11"][0] == pytest.approx(1e-16, rel=1e-3)
+    assert result.pde["mean_1"][0] == pytest.approx(3e-9, rel=1e-3)
+
+
 class TestResolution:
     @pytest.mark.mpi
     def test_stops_where_asked_to(self, tmp_path):

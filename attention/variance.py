@@ -1,4 +1,4 @@
-"""How far a measure spreads: the lengths that set the scale of time in R^d."""
+"""How far a measure spreads, which sets the scale of time in R^d."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ import numpy as np
 
 from meanformer.attention.spaces import Array, Space, Sphere
 
-# A measure in one place has no scale of its own: this share of the second moments, at least.
-_FLOOR = 1e-14
 
-
-def variances(
+def largest_variance(
     points: Array, weights: Array, space: Space, comm: MPI.Comm | None, central: bool = True
-) -> tuple[float, float]:
-    """The smallest and the largest variance of a measure in any direction. Collective.
+) -> float:
+    """The largest variance of a measure in any direction. Collective.
 
     Args:
         points: This rank's points, ``shape=(n, d)``.
@@ -25,11 +22,11 @@ def variances(
         central: About the mean; else about the origin.
 
     Returns:
-        Both, positive, per unit of mass; one and one on the unit sphere, where no point is farther
-        from the origin.
+        The variance per unit of mass; one on the unit sphere, where no point is farther from the
+        origin.
     """
     if isinstance(space, Sphere):
-        return 1.0, 1.0
+        return 1.0
     extended = np.column_stack([np.ones(len(points)), points])
     moments = (weights[:, None] * extended).T @ extended
     if comm is not None:
@@ -38,6 +35,4 @@ def variances(
     squares = moments[1:, 1:]
     if central:
         squares = squares - np.multiply.outer(moments[0, 1:], moments[0, 1:])
-    floor = _FLOOR * float(np.trace(moments[1:, 1:])) + np.finfo(float).tiny
-    eigenvalues = np.maximum(np.linalg.eigvalsh(squares), floor)
-    return float(eigenvalues[0]), float(eigenvalues[-1])
+    return max(float(np.linalg.eigvalsh(squares)[-1]), 0.0)
