@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import tomllib
-import traceback
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from mpi4py import MPI
 
 from meanformer.simulation import CaseError
 
-WRONG, STOPPED = 2, 3
+STOPPED = 3
 
 
 def add_parser(verbs: Any) -> None:
@@ -64,29 +62,17 @@ def execute(options: argparse.Namespace) -> int:
     from meanformer.simulation.folder import on_root
 
     comm = MPI.COMM_WORLD
-    try:
-        on_root(comm, lambda: _check_files(options))
-        key, values = _over(options.over)
-        study = converge(
-            options.case,
-            key,
-            values,
-            options.quantity,
-            comm,
-            overrides=options.set,
-            progress=True,
-        )
-    except CaseError as error:
-        if comm.rank == 0:
-            print(error, file=sys.stderr)
-        return WRONG
-    except (Exception, KeyboardInterrupt):
-        if comm.size == 1:
-            raise
-        # Perhaps of this rank alone: the others would wait for it for ever.
-        traceback.print_exc()
-        comm.Abort(1)
-        raise
+    on_root(comm, lambda: _check_files(options))
+    key, values = _over(options.over)
+    study = converge(
+        options.case,
+        key,
+        values,
+        options.quantity,
+        comm,
+        overrides=options.set,
+        progress=True,
+    )
     if comm.rank == 0:
         converge_report.print_table(study)
         if options.csv:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import traceback
 from collections.abc import Sequence
+
+from mpi4py import MPI
 
 import meanformer
 from meanformer.scripts import bench, converge, solve
+from meanformer.simulation import CaseError
+
+WRONG = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,6 +30,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     solve.add_parser(verbs)
     converge.add_parser(verbs)
     bench.add_parser(verbs)
-    options = parser.parse_args(arguments)
-    code: int = options.execute(options)
-    return code
+    return _execute(parser.parse_args(arguments))
+
+
+def _execute(options: argparse.Namespace) -> int:
+    """Run a verb. What is wrong with a case is told once; anything else ends all ranks."""
+    comm = MPI.COMM_WORLD
+    try:
+        code: int = options.execute(options)
+        return code
+    except CaseError as error:  # on every rank
+        if comm.rank == 0:
+            print(error, file=sys.stderr)
+        return WRONG
+    except (Exception, KeyboardInterrupt):
+        if comm.size == 1:
+            raise
+        # Perhaps of this rank alone: the others would wait for it for ever.
+        traceback.print_exc()
+        comm.Abort(1)
+        raise

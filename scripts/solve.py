@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from mpi4py import MPI
 from meanformer.simulation import Case, CaseError
 from meanformer.simulation.folder import on_root
 
-WRONG = 2
 EXIT_CODES = {"done": 0, "stopped": 3, "interrupted": 4}
 
 
@@ -59,24 +57,12 @@ def add_parser(verbs: Any) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Run the verb; return the exit code. Collective over all ranks."""
     comm = MPI.COMM_WORLD
-    try:
-        case = _load(options, comm)
-        from meanformer.simulation import run  # DOLFINx is slow to import: wrong cases fail first
+    case = _load(options, comm)
+    from meanformer.simulation import run  # DOLFINx is slow to import: wrong cases fail first
 
-        _set_petsc_options(options.petsc)
-        folder = options.output or Path(case.output.directory)
-        result = run(case, output=folder, comm=comm, progress=True, resume=options.resume)
-    except CaseError as error:
-        if comm.rank == 0:
-            print(error, file=sys.stderr)
-        return WRONG
-    except (Exception, KeyboardInterrupt):
-        if comm.size == 1:
-            raise
-        # Perhaps of this rank alone: the others would wait for it for ever.
-        traceback.print_exc()
-        comm.Abort(1)
-        raise
+    _set_petsc_options(options.petsc)
+    folder = options.output or Path(case.output.directory)
+    result = run(case, output=folder, comm=comm, progress=True, resume=options.resume)
     if comm.rank == 0:
         _report(result.summary, folder, options)
     return EXIT_CODES[result.status]
