@@ -135,7 +135,7 @@ def test_every_law_on_the_line(verify, name, temperature):
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("degree", [1, 2, 3])
 def test_every_law_in_the_plane(verify, name, temperature, degree):
-    sizes = [10, 20, 40] if degree < 3 else [10, 20, 30]
+    sizes = [16, 25, 40] if degree < 3 else [10, 20, 30]
     errors, of_mean, of_covariance = study(
         "box", MODELS[name], NORMAL[2], 0.3, degree, sizes, temperature, half_width=6.0
     )
@@ -163,18 +163,18 @@ def test_softmax_in_the_plane(temperature):
 @pytest.mark.verification
 @pytest.mark.parametrize("temperature", [0.0, 0.1])
 def test_softmax_in_space(verify, temperature):
-    start = Gaussian((0.2, -0.1, 0.1), 0.8)
-    sizes = [6, 9, 12]
+    start = Gaussian((0.2, -0.1, 0.1), 0.5)
+    sizes = [4, 6, 8]
     errors, of_mean, of_covariance = study(
-        "box", MODELS["isotropic"], start, 0.2, 2, sizes, temperature, half_width=5.0
+        "box", MODELS["isotropic"], start, 0.2, 2, sizes, temperature, half_width=4.0
     )
     verify(
         f"order 3 of degree 2 in R^3, softmax, kappa = {temperature:g}",
         "normal distribution",
         f"{order(errors, sizes):.2f}; mean {of_mean[-1]:.1e}, covariance {of_covariance[-1]:.1e}",
     )
-    assert order(errors, sizes) >= 2.5
-    assert of_mean[-1] < 1e-3 and of_covariance[-1] < 1e-2
+    assert order(errors, sizes) >= 2.8
+    assert order(of_mean, sizes) >= 2.8 and order(of_covariance, sizes) >= 2.8
 
 
 @pytest.mark.verification
