@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from meanformer.scripts import bench_machine, bench_worker
+from meanformer.scripts import bench_attention_tasks, bench_machine, bench_process
 from meanformer.scripts.bench_growth import fit_growth
 from meanformer.scripts.bench_methods import METHODS
 from meanformer.scripts.bench_problems import PROBLEMS, Problem
@@ -23,8 +17,6 @@ from meanformer.scripts.bench_problems import PROBLEMS, Problem
 #: remainder (2), a polynomial of degree 10 (20), and the power (1).
 EXP_FLOPS = 23
 OURS = next(iter(METHODS))
-# Seconds beyond its budget that a process may take to start, to compile and to be checked.
-_PATIENCE = 600
 
 
 def flops_per_pair(dimension: int) -> int:
@@ -215,20 +207,13 @@ def _compared(problem: Problem, rows: list[Row], machine: dict[str, Any]) -> Ite
 
 def _ranks(title: str, sizes: list[int], budget: float) -> Iterator[Row]:
     """Our velocity on one rank and on two, each with a core of its own."""
-    launcher = shutil.which("mpirun")
-    missing = ""
-    if launcher is None:
-        missing = "mpirun is not on PATH"
-    elif len(bench_machine.cores()) < 2:
-        missing = "one core only"
+    missing = bench_process.why_not_on(2)
     if missing:
         yield from (Row(title, size, OURS, note=missing) for size in sizes)
         return
     times: dict[int, dict[int, float]] = {}
     for count in (1, 2):
-        results, problem = _work(
-            "ranks", title, OURS, sizes, budget, (str(launcher), "-n", str(count))
-        )
+        results, problem = _work("ranks", title, OURS, sizes, budget, count)
         times[count] = {result["size"]: result["seconds"] for result in results}
         for size in sizes:
             row = Row(title, size, OURS, form=f"{count} rank{'s'[: count - 1]}, a core each")
@@ -244,56 +229,14 @@ def _ranks(title: str, sizes: list[int], budget: float) -> Iterator[Row]:
 
 
 def _work(
-    task: str,
-    title: str,
-    name: str,
-    sizes: list[int],
-    budget: float,
-    launcher: tuple[str, ...] = (),
+    task: str, title: str, name: str, sizes: list[int], budget: float, ranks: int | None = None
 ) -> tuple[list[dict[str, Any]], str]:
     """Do a job in a process of its own: its results, and what went wrong, if anything did."""
-    cores = bench_machine.cores()
-    environment = {
-        variable: value
-        for variable, value in os.environ.items()
-        if not variable.startswith(("PMIX_", "PMI_", "OMPI_COMM_WORLD"))
-    }
-    environment |= METHODS[name].environment(len(cores))
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    job = {
-        "task": task,
-        "problem": title,
-        "method": name,
-        "sizes": sizes,
-        "budget": budget,
-        "cores": cores,
-    }
-    # With mpi4py's runner, a rank that fails takes the others along.
-    runner = ["-m", "mpi4py"] if launcher else []
-    command = [*launcher, sys.executable, "-P", *runner, "-m", bench_worker.__name__]
-    try:
-        done = subprocess.run(
-            [*command, json.dumps(job)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE + 5 * budget * (len(sizes) + 1),
-        )
-    except subprocess.TimeoutExpired as error:
-        # In spite of text=True, these are bytes.
-        return _results((error.stdout or b"").decode()), f"stopped after {error.timeout:.0f} s"
-    results = _results(done.stdout)
-    if done.returncode == 0:
-        return results, ""
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip().isprintable()]
-    # A launcher has more to say after the error.
-    lines = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)] or lines
-    if done.returncode < 0:
-        return results, f"ended by signal {-done.returncode}"
-    return results, f"failed: {lines[-1] if lines else done.returncode}"
-
-
-def _results(printed: str) -> list[dict[str, Any]]:
-    """What a worker found: the lines that are whole."""
-    return [json.loads(line) for line in printed.splitlines() if line[:1] + line[-1:] == "{}"]
+    function = bench_attention_tasks.measure
+    return bench_process.measure(
+        f"{function.__module__}:{function.__name__}",
+        {"task": task, "problem": title, "method": name, "sizes": sizes, "budget": budget},
+        environment=METHODS[name].environment(len(bench_machine.cores())),
+        ranks=ranks,
+        seconds=5 * budget * (len(sizes) + 1),
+    )

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
+import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from mpi4py import MPI
 
 import numba
 import numpy as np
@@ -27,8 +32,12 @@ def cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def describe() -> dict[str, Any]:
-    """Processor, cores, memory and versions, for the table and the JSON file."""
+def describe(libraries: Sequence[str] = ()) -> dict[str, Any]:
+    """Processor, cores, memory and versions, for the table and the JSON file.
+
+    Args:
+        libraries: Packages whose versions matter besides those that every benchmark uses.
+    """
     return {
         "processor": _processor(),
         "cores": len(cores()),
@@ -38,10 +47,23 @@ def describe() -> dict[str, Any]:
         "versions": {
             "meanformer": meanformer.__version__,
             "python": platform.python_version(),
-            **{name: _version(name) for name in _LIBRARIES},
+            **{name: _version(name) for name in (*_LIBRARIES, *libraries)},
+            "mpi": " ".join((MPI.get_vendor()[0], ".".join(map(str, MPI.get_vendor()[1])))),
             "blas": _blas(),
         },
     }
+
+
+def resident_bytes(when: Literal["now", "at most"]) -> int:
+    """Memory of this process: its resident set."""
+    field = "VmRSS" if when == "now" else "VmHWM"
+    try:
+        with open("/proc/self/status") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        return 1024 * int(fields[field].split()[0])
+    except (OSError, KeyError):  # not Linux: the highest, in both cases
+        unit = 1 if sys.platform == "darwin" else 1024
+        return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _version(name: str) -> str:

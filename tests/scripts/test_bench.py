@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from meanformer.scripts import bench_worker
+from meanformer.scripts import bench_attention_tasks
 from meanformer.scripts.bench_attention import flops_per_pair
 from meanformer.scripts.bench_growth import fit_growth
 from meanformer.scripts.bench_machine import peak_flops
@@ -91,6 +91,7 @@ class TestCommand:
             (["--budget", "nan"], "--budget is nan"),
             (["--json", "no/such/folder.json"], "--json: no/such/folder.json is not a file"),
             (["--plot", "picture.xyz"], "allowed: "),
+            (["--levels", "3"], "--levels: not an option of meanformer bench attention"),
         ],
     )
     def test_refuses_wrong_arguments(self, arguments, message, capsys, tmp_path, monkeypatch):
@@ -103,7 +104,7 @@ class TestCommand:
         with pytest.raises(SystemExit) as stopped:
             main(["bench", "atention"])
         assert stopped.value.code == 2
-        assert "allowed: attention; did you mean 'attention'?" in capsys.readouterr().err
+        assert "allowed: attention, pde; did you mean 'attention'?" in capsys.readouterr().err
 
     def test_says_that_a_picture_needs_matplotlib(self, monkeypatch, capsys):
         monkeypatch.setattr("meanformer.scripts.bench.find_spec", lambda name: None)
@@ -171,9 +172,11 @@ class TestGrowth:
     def sizes_measured(self, monkeypatch):
         def measure(seconds, sizes, budget, adapts=False):
             method = Synthetic(seconds, adapts)
-            monkeypatch.setattr(bench_worker.time, "perf_counter", lambda: method.now)
-            monkeypatch.setattr(bench_worker, "error_of", lambda *given: 0.0)
-            results = list(bench_worker.speed(PROBLEMS["S², β = 1"], method, list(sizes), budget))
+            monkeypatch.setattr(bench_attention_tasks.time, "perf_counter", lambda: method.now)
+            monkeypatch.setattr(bench_attention_tasks, "error_of", lambda *given: 0.0)
+            results = list(
+                bench_attention_tasks.speed(PROBLEMS["S², β = 1"], method, list(sizes), budget)
+            )
             for result in results:
                 assert result["seconds"] == pytest.approx(seconds(result["size"]))
             return [result["size"] for result in results]
