@@ -135,7 +135,7 @@ def test_every_law_on_the_line(verify, name, temperature):
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("degree", [1, 2, 3])
 def test_every_law_in_the_plane(verify, name, temperature, degree):
-    sizes = [16, 25, 40] if degree < 3 else [10, 20, 30]
+    sizes = {1: [10, 20, 40], 2: [20, 40], 3: [10, 20, 30]}[degree]
     errors, of_mean, of_covariance = study(
         "box", MODELS[name], NORMAL[2], 0.3, degree, sizes, temperature, half_width=6.0
     )
