@@ -1,4 +1,4 @@
-"""Curved DOLFINx meshes."""
+"""DOLFINx meshes of the circle, the sphere, boxes and balls, curved where their space is."""
 
 from meanformer.meshes.ball import ball
 from meanformer.meshes.box import box

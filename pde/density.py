@@ -25,7 +25,8 @@ Boundary = Literal["outflow", "no-flux"]
 
 # Weights of the facet points in a quadrature with positive weights that gives the cell mean
 # (Zhang, Xia, Shu, J. Sci. Comput. 50, 2012): an Euler step keeps cell means non-negative if
-# dt |v| |F| / |K| does not exceed 2/3 of the first Gauss-Lobatto weight.
+# dt |v| |F| / |K| does not exceed 2/3 of the first Gauss-Lobatto weight, on triangles and, with
+# room to spare, on intervals. On tetrahedra it is no proof: steps that fail are halved anywhere.
 _POSITIVE_COURANT = {0: 1 / 3, 1: 1 / 3, 2: 1 / 9, 3: 1 / 9}
 # Above these dt |v| |F| / |K| upwind elements of degree p on a uniform line are unstable, without
 # noise and with it (for the explicit part alone).
