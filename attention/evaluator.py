@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from numbers import Real
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from mpi4py import MPI
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -129,11 +131,12 @@ class Evaluator:
             AttentionDomainError: See ``Attention.velocity``.
         """
         heads, mass = self.sums(weights)
-        velocity: Array = np.zeros_like(self._targets)
-        for head, sums in zip(self._heads, heads, strict=True):
-            velocity += times(self._mean(sums), head.value.T)
+        parts = (
+            times(self._mean(sums), head.value.T)
+            for head, sums in zip(self._heads, heads, strict=True)
+        )
         return Field(
-            self._space.tangent(self._targets, velocity),
+            self._space.tangent(self._targets, reduce(np.add, parts)),
             np.stack([sums.partition for sums in heads]),
             np.stack([sums.log_scale for sums in heads]),
             mass,
@@ -172,7 +175,8 @@ class Evaluator:
         moment, partition = sums.moment, sums.partition
         if self._attention.normalised:
             self._refuse(~(partition > 0), "Z is not positive; are weights negative?")
-            mean, total = moment / partition[:, None], np.ones(len(partition))
+            mean, total = np.empty_like(self._targets), np.ones(len(partition))
+            _divide(np.ascontiguousarray(moment), partition, mean)
         else:
             largest = np.maximum(np.abs(partition), np.abs(moment).max(axis=1, initial=0.0))
             with np.errstate(divide="ignore"):
@@ -287,3 +291,12 @@ def _as_real(given: npt.ArrayLike) -> Array:
         return array.astype(float, casting="same_kind", copy=False)
     except (TypeError, ValueError):
         return np.empty(_NO_NUMBERS)
+
+
+@numba.njit(cache=True)
+def _divide(moment, partition, mean):  # type: ignore[no-untyped-def]
+    """mean[i] = moment[i] / partition[i]."""
+    count, dimension = moment.shape
+    for i in range(count):
+        for k in range(dimension):
+            mean[i, k] = moment[i, k] / partition[i]

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from meanformer.attention.nonuniform import (
-    SETTINGS,
+    LEAST_ERROR,
+    OVERSAMPLING,
     random_parts,
     shares,
     transform_threads,
@@ -53,7 +54,12 @@ def degrees(lmax: int) -> npt.NDArray[np.int64]:
 
 
 def analyse(
-    locations: Array, weights: Array, lmax: int, comm: MPI.Comm | None, crowded: bool = False
+    locations: Array,
+    weights: Array,
+    lmax: int,
+    comm: MPI.Comm | None,
+    crowded: bool = False,
+    epsilon: float = LEAST_ERROR,
 ) -> Moments:
     """Moments of a weighted point measure up to degree ``lmax``.
 
@@ -66,6 +72,7 @@ def analyse(
         comm: The ranks over which the measure is distributed, or None.
         crowded: Whether thousands of this rank's points coincide (see ``nonuniform.crowded``);
             then the transform is done twice.
+        epsilon: Error of the transform, relative to the sum of all |w|.
 
     Returns:
         The moments of the whole measure, ``shape=((lmax+1)(lmax+2)/2,)``.
@@ -86,7 +93,8 @@ def analyse(
             lmax=lmax,
             loc=where,
             nthreads=1,
-            **SETTINGS,
+            epsilon=epsilon,
+            **OVERSAMPLING,
         )[0]
 
     share_out(analyse_share, range(len(jobs)), len(jobs) > 1)
@@ -96,26 +104,33 @@ def analyse(
     return moments
 
 
-def synthesise(moments: Moments, lmax: int, locations: Array) -> Array:
+def synthesise(
+    moments: Moments, lmax: int, locations: Array, epsilon: float = LEAST_ERROR
+) -> Array:
     """The function sum_lm a_lm Y_lm at the given ``angles``, ``shape=(m,)``."""
-    return _synthesise(moments, lmax, locations, spin=0, mode="STANDARD")[0]
+    return _synthesise(moments, lmax, locations, epsilon, spin=0, mode="STANDARD")[0]
 
 
-def synthesise_gradient(moments: Moments, lmax: int, locations: Array) -> Array:
+def synthesise_gradient(
+    moments: Moments, lmax: int, locations: Array, epsilon: float = LEAST_ERROR
+) -> Array:
     """Surface gradient of sum_lm a_lm Y_lm.
 
     Args:
         moments: ``shape=((lmax+1)(lmax+2)/2,)``.
         lmax: The largest degree, at least 1.
         locations: ``angles`` of the targets, ``shape=(m, 2)``.
+        epsilon: Error of the transform.
 
     Returns:
         Components along increasing colatitude and longitude (unit vectors), ``shape=(2, m)``.
     """
-    return _synthesise(moments, lmax, locations, spin=1, mode="DERIV1")
+    return _synthesise(moments, lmax, locations, epsilon, spin=1, mode="DERIV1")
 
 
-def _synthesise(moments: Moments, lmax: int, locations: Array, spin: int, mode: str) -> Array:
+def _synthesise(
+    moments: Moments, lmax: int, locations: Array, epsilon: float, spin: int, mode: str
+) -> Array:
     if not len(locations):
         return np.zeros((1 + spin, 0))
     values: Array = ducc0.sht.synthesis_general(
@@ -125,7 +140,8 @@ def _synthesise(moments: Moments, lmax: int, locations: Array, spin: int, mode: 
         loc=locations,
         nthreads=transform_threads(),
         mode=mode,
-        **SETTINGS,
+        epsilon=epsilon,
+        **OVERSAMPLING,
     )
     return values
 

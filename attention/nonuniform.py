@@ -11,10 +11,11 @@ import numpy as np
 from meanformer.attention.spaces import Array
 from meanformer.attention.threads import threads
 
-#: Close to the best accuracy in double precision. The oversampling is fixed: the transforms would
-#: otherwise choose their kernel by the number of points, which differs from rank to rank, and
-#: results would depend on the partition.
-SETTINGS = {"epsilon": 2e-14, "sigma_min": 2.0, "sigma_max": 2.2}
+#: Errors of transforms: close to the least in double precision, and for a tenth less time.
+LEAST_ERROR, MODERATE_ERROR = 2e-14, 1e-12
+#: The oversampling is fixed: the transforms would otherwise choose their kernel by the number of
+#: points, which differs from rank to rank, and results would depend on the partition.
+OVERSAMPLING = {"sigma_min": 2.0, "sigma_max": 2.2}
 
 # A transform of fewer points takes less time than it takes to start threads.
 _POINTS_WORTH_THREADS = 10_000

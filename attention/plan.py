@@ -10,11 +10,12 @@ import numpy as np
 
 from meanformer.attention.backends.blocked import BlockedSums
 from meanformer.attention.backends.direct import DirectSums
-from meanformer.attention.backends.kernels import Exponential, Hardmax, Linear
+from meanformer.attention.backends.kernels import Exponential, Hardmax, Linear, Sigmoid
 from meanformer.attention.backends.laplace import LaplaceSums
 from meanformer.attention.backends.laplace_grid import SMALLEST_TOLERANCE
 from meanformer.attention.backends.linear import LinearSums
 from meanformer.attention.backends.pairs import BLOCKED_FROM, direct_cost
+from meanformer.attention.backends.stored import LARGEST_LOGIT, MOST_PAIRS, StoredSums
 from meanformer.attention.backends.sums import Backend
 from meanformer.attention.backends.zonal import degree_for, eigenvalues
 from meanformer.attention.backends.zonal_sums import (
@@ -156,6 +157,15 @@ def _share_of_pairs(problem: Problem) -> float:
     return min(1.0, _NATS / max(problem.largest_logit, _NATS)) ** power
 
 
+def _are_few(problem: Problem) -> bool:
+    """Whether the kernel can be stored for all pairs. Collective."""
+    targets, points = problem.counts
+    if targets * points > MOST_PAIRS or problem.precision == "single":
+        return False
+    offset = abs(problem.kernel.offset) if isinstance(problem.kernel, Sigmoid) else 0.0
+    return problem.largest_logit + offset <= LARGEST_LOGIT
+
+
 _OFFERS: dict[Choice, Callable[[Problem], float | str]] = {
     "harmonic": _harmonic_seconds,
     "laplace": _laplace_seconds,
@@ -182,6 +192,8 @@ def _build(name: Choice, problem: Problem) -> Backend:
     if name == "laplace":
         return LaplaceSums(problem.queries, problem.points, problem.grid, problem.comm)
     assert not isinstance(problem.kernel, Linear)
+    if _are_few(problem) and not isinstance(problem.kernel, Hardmax):
+        return StoredSums(problem.queries, problem.points, problem.comm, problem.kernel)
     if problem.space.dimension < BLOCKED_FROM:
         return DirectSums(
             problem.queries, problem.points, problem.comm, problem.kernel, problem.precision

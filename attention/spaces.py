@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from numbers import Integral
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -41,7 +42,9 @@ class Sphere:
         Returns:
             The projected vectors, ``shape=(m, d)``.
         """
-        return vectors - np.einsum("ij,ij->i", vectors, points)[:, None] * points
+        projected = np.empty_like(points)
+        _project(np.ascontiguousarray(points), np.ascontiguousarray(vectors), projected)
+        return projected
 
     def retract(self, points: Array) -> Array:
         """Bring points back to the sphere: x / |x|, ``shape=(m, d)``."""
@@ -87,3 +90,15 @@ class Euclidean:
 
 
 Space = Sphere | Euclidean
+
+
+@numba.njit(cache=True)
+def _project(points, vectors, projected):  # type: ignore[no-untyped-def]
+    """projected[i] = vectors[i] - <vectors[i], points[i]> points[i]."""
+    count, dimension = points.shape
+    for i in range(count):
+        inner = 0.0
+        for k in range(dimension):
+            inner += vectors[i, k] * points[i, k]
+        for k in range(dimension):
+            projected[i, k] = vectors[i, k] - inner * points[i, k]

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from meanformer.attention.nonuniform import (
-    SETTINGS,
+    LEAST_ERROR,
+    OVERSAMPLING,
     random_parts,
     shares,
     transform_threads,
@@ -30,7 +31,13 @@ def angles(points: Array) -> Array:
     return np.arctan2(points[:, 1], points[:, 0])[:, None]
 
 
-def analyse(locations: Array, weights: Array, degree: int, comm: MPI.Comm | None) -> Moments:
+def analyse(
+    locations: Array,
+    weights: Array,
+    degree: int,
+    comm: MPI.Comm | None,
+    epsilon: float = LEAST_ERROR,
+) -> Moments:
     """Moments of a weighted point measure up to ``degree``.
 
     Collective over ``comm``.
@@ -40,6 +47,7 @@ def analyse(locations: Array, weights: Array, degree: int, comm: MPI.Comm | None
         weights: This rank's weights, ``shape=(n,)``.
         degree: The largest k.
         comm: The ranks over which the measure is distributed, or None.
+        epsilon: Error of the transform, relative to the sum of all |w|.
 
     Returns:
         c_k of the whole measure for k = 0..degree, ``shape=(degree+1,)``.
@@ -56,7 +64,8 @@ def analyse(locations: Array, weights: Array, degree: int, comm: MPI.Comm | None
             forward=True,
             out=results[number],
             nthreads=1,
-            **SETTINGS,
+            epsilon=epsilon,
+            **OVERSAMPLING,
         )
 
     share_out(analyse_share, range(len(parts)), len(parts) > 1)
@@ -69,12 +78,13 @@ def analyse(locations: Array, weights: Array, degree: int, comm: MPI.Comm | None
     return moments
 
 
-def synthesise(moments: Moments, locations: Array) -> Array:
+def synthesise(moments: Moments, locations: Array, epsilon: float = LEAST_ERROR) -> Array:
     """The real functions sum_{|k| <= L} c_k e^{ik phi}, c_{-k} = conj(c_k), at given angles.
 
     Args:
         moments: c_k of each function for k = 0..L, ``shape=(s, L+1)``, c_0 real.
         locations: ``angles`` of the targets, ``shape=(m, 1)``.
+        epsilon: Error of the transform.
 
     Returns:
         ``shape=(s, m)``.
@@ -91,7 +101,12 @@ def synthesise(moments: Moments, locations: Array) -> Array:
         grid[modes - 1 :] = first + 1j * second
         grid[: modes - 1] = (first.conj() + 1j * second.conj())[:0:-1]
         both = ducc0.nufft.u2nu(
-            grid=grid, coord=locations, forward=False, nthreads=transform_threads(), **SETTINGS
+            grid=grid,
+            coord=locations,
+            forward=False,
+            nthreads=transform_threads(),
+            epsilon=epsilon,
+            **OVERSAMPLING,
         )
         values[pair], values[pair + 1] = both.real, both.imag
     return values[:count]

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from mpi4py import MPI
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -66,17 +67,21 @@ class CircleField:
         points: This rank's points, unit vectors, ``shape=(n, 2)``.
         degree: The largest degree L.
         comm: The ranks over which the points are distributed, or None.
+        epsilon: Error of the transforms.
     """
 
-    def __init__(self, targets: Array, points: Array, degree: int, comm: MPI.Comm | None) -> None:
+    def __init__(
+        self, targets: Array, points: Array, degree: int, comm: MPI.Comm | None, epsilon: float
+    ) -> None:
         """Compute angles once."""
+        self._epsilon = epsilon
         self._comm, self._degree, self._directions = comm, degree, targets
         self._points = fourier.angles(points)
         self._targets = self._points if targets is points else fourier.angles(targets)
 
     def moments(self, weights: Array) -> Moments:
         """See ``Field``."""
-        return fourier.analyse(self._points, weights, self._degree, self._comm)
+        return fourier.analyse(self._points, weights, self._degree, self._comm, self._epsilon)
 
     def amplitudes(self, moments: Moments) -> Array:
         """|c_k|."""
@@ -84,7 +89,7 @@ class CircleField:
 
     def partition(self, moments: Moments, eigenvalue: Array) -> Array:
         """See ``Field``."""
-        return fourier.synthesise((eigenvalue * moments)[None], self._targets)[0]
+        return self._synthesise((eigenvalue * moments)[None])[0]
 
     def sums(self, moments: Moments, multipliers: Multipliers) -> tuple[Array, Array]:
         """See ``Field``."""
@@ -92,12 +97,15 @@ class CircleField:
         functions = [multipliers.kernel * moments, derivative * multipliers.slopes * moments]
         if multipliers.radial is not None:
             functions.append(multipliers.radial * moments)
-        partition, slope, *radial = fourier.synthesise(np.stack(functions), self._targets)
+        partition, slope, *radial = self._synthesise(np.stack(functions))
         x, y = self._directions.T
         moment = np.stack([-y * slope, x * slope], axis=1)
         if radial:
             moment += radial[0][:, None] * self._directions
         return partition, moment
+
+    def _synthesise(self, moments: Moments) -> Array:
+        return fourier.synthesise(moments, self._targets, self._epsilon)
 
 
 class SphereField:
@@ -108,19 +116,24 @@ class SphereField:
         points: This rank's points, unit vectors, ``shape=(n, 3)``.
         degree: The largest degree L.
         comm: The ranks over which the points are distributed, or None.
+        epsilon: Error of the transforms.
     """
 
-    def __init__(self, targets: Array, points: Array, degree: int, comm: MPI.Comm | None) -> None:
+    def __init__(
+        self, targets: Array, points: Array, degree: int, comm: MPI.Comm | None, epsilon: float
+    ) -> None:
         """Compute angles once."""
+        self._epsilon = epsilon
         self._comm, self._degree, self._directions = comm, degree, targets
         self._by_entry = harmonics.degrees(degree)
         self._points, self._crowded = harmonics.angles(points), crowded(points)
         self._targets = self._points if targets is points else harmonics.angles(targets)
+        self._frames = _frames(targets, self._targets[:, 1])
 
     def moments(self, weights: Array) -> Moments:
         """See ``Field``."""
         return harmonics.analyse(
-            self._points, weights, self._degree, self._comm, crowded=self._crowded
+            self._points, weights, self._degree, self._comm, self._crowded, self._epsilon
         )
 
     def amplitudes(self, moments: Moments) -> Array:
@@ -130,15 +143,17 @@ class SphereField:
 
     def partition(self, moments: Moments, eigenvalue: Array) -> Array:
         """See ``Field``."""
-        return harmonics.synthesise(self._times(eigenvalue, moments), self._degree, self._targets)
+        scaled = self._times(eigenvalue, moments)
+        return harmonics.synthesise(scaled, self._degree, self._targets, self._epsilon)
 
     def sums(self, moments: Moments, multipliers: Multipliers) -> tuple[Array, Array]:
         """See ``Field``."""
         partition = self.partition(moments, multipliers.kernel)
         southward, eastward = harmonics.synthesise_gradient(
-            self._times(multipliers.slopes, moments), self._degree, self._targets
+            self._times(multipliers.slopes, moments), self._degree, self._targets, self._epsilon
         )
-        moment = self._tangents(southward, eastward)
+        moment = np.empty_like(self._directions)
+        _combine(self._frames, southward, eastward, moment)
         if multipliers.radial is not None:
             radial = self.partition(moments, multipliers.radial)
             moment += radial[:, None] * self._directions
@@ -148,17 +163,23 @@ class SphereField:
         # 4 pi: the harmonics are orthonormal for surface measure, not for its mean.
         return (4 * np.pi * eigenvalue)[self._by_entry] * moments
 
-    def _tangents(self, southward: Array, eastward: Array) -> Array:
-        """Vectors from their components along increasing colatitude and longitude."""
-        x, y, z = self._directions.T
-        radius = np.hypot(x, y)
-        cosine, sine = x / np.maximum(radius, _AT_POLE), y / np.maximum(radius, _AT_POLE)
-        at_pole = np.flatnonzero(radius < _AT_POLE)
-        longitude = self._targets[at_pole, 1]
-        cosine[at_pole], sine[at_pole] = np.cos(longitude), np.sin(longitude)
-        level = z * southward
-        result = np.empty_like(self._directions)
-        result[:, 0] = cosine * level - sine * eastward
-        result[:, 1] = sine * level + cosine * eastward
-        result[:, 2] = -radius * southward
-        return result
+
+def _frames(directions: Array, longitude: Array) -> Array:
+    """Cosine and sine of colatitude, then of longitude, of unit vectors, ``shape=(m, 4)``."""
+    x, y, z = directions.T
+    radius = np.hypot(x, y)
+    frames = np.column_stack([z, radius, np.cos(longitude), np.sin(longitude)])
+    off_pole = radius > _AT_POLE
+    frames[off_pole, 2:] = directions[off_pole, :2] / radius[off_pole, None]
+    return frames
+
+
+@numba.njit(cache=True)
+def _combine(frames, southward, eastward, tangents):  # type: ignore[no-untyped-def]
+    """Of each target, its components times the unit vectors of its meridian and parallel."""
+    for i in range(len(frames)):
+        cos_colatitude, sin_colatitude, cos_longitude, sin_longitude = frames[i]
+        level = cos_colatitude * southward[i]
+        tangents[i, 0] = cos_longitude * level - sin_longitude * eastward[i]
+        tangents[i, 1] = sin_longitude * level + cos_longitude * eastward[i]
+        tangents[i, 2] = -sin_colatitude * southward[i]

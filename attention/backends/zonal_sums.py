@@ -33,19 +33,27 @@ from meanformer.attention.backends.zonal_fields import (
     Multipliers,
     SphereField,
 )
+from meanformer.attention.nonuniform import LEAST_ERROR, MODERATE_ERROR
 from meanformer.attention.spaces import Array, Sphere
 
 # The transforms' own errors are not always as well spread as the moments of the measure.
 LEAST_AMPLITUDE = 0.15
 
 
-def absolute_error(degree: int, dimension: int) -> float:
+def absolute_error(degree: int, dimension: int, epsilon: float = LEAST_ERROR) -> float:
     """Error of Z / k_max and of its moment by transforms, for a measure of mass one at one point.
 
     Measured, at poles and other points of the transforms' grids, where it is largest; for other
     measures the error is proportional to the size of their moments.
     """
-    return 5e-14 + (4e-17 * degree if dimension == 2 else 6e-19 * degree**2)
+    return 2.5 * epsilon + (4e-17 * degree if dimension == 2 else 6e-19 * degree**2)
+
+
+def _transform_error(kernel: Kernel, degree: int, dimension: int, tolerance: float) -> float:
+    """The moderate error where it is within tolerance even of the kernel's least values."""
+    least = tolerance * np.exp(-2 * abs(kernel.beta))
+    fine = absolute_error(degree, dimension, MODERATE_ERROR) < least
+    return MODERATE_ERROR if fine else LEAST_ERROR
 
 
 class ZonalSums:
@@ -83,8 +91,9 @@ class ZonalSums:
             eigenvalue[:-1], slopes(eigenvalue, d), None if tangential else radial(eigenvalue, d)
         )
         self._terms = multiplicities(degree, d) * np.abs(eigenvalue[:-1])
+        self._epsilon = _transform_error(kernel, degree, d, tolerance)
         field = CircleField if d == 2 else SphereField
-        self._field: Field = field(targets, points, degree, comm)
+        self._field: Field = field(targets, points, degree, comm, self._epsilon)
 
     def sums(self, weights: Array, log_factors: Array | None = None) -> Sums:
         """See ``Backend``; moments are tangential if asked for so. Collective."""
@@ -124,7 +133,8 @@ class ZonalSums:
         amplitudes = np.maximum(
             self._field.amplitudes(measure.moments), LEAST_AMPLITUDE * measure.total
         )
-        error = absolute_error(self.degree, self._dimension) * float(self._terms @ amplitudes)
+        error = absolute_error(self.degree, self._dimension, self._epsilon)
+        error *= float(self._terms @ amplitudes)
         far = np.flatnonzero(np.abs(partition) * self._tolerance < error)
         return far if self._reduce(len(far), MPI.SUM) else None
 
