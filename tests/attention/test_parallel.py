@@ -23,8 +23,11 @@ def largest_error(got, wanted):
 @pytest.mark.mpi
 @pytest.mark.parametrize("law", ["softmax"])
 @pytest.mark.parametrize("beta", [0.0, 4.0, 100.0])
-@pytest.mark.parametrize("backend", ["auto", "direct", "laplace", "harmonic"])
-@pytest.mark.parametrize("count", [1000])
+@pytest.mark.parametrize(
+    # Scattered points take ever more boxes at large beta.
+    ("backend", "count"),
+    [("auto", 1000), ("direct", 1000), ("laplace", 200), ("harmonic", 1000)],
+)
 class TestRanks:
     def both(self, law, beta, backend, points, weights, targets, shares):
         attention = Attention(law, beta)
