@@ -14,7 +14,7 @@ from meanformer.pde.transport import Transport
 
 # Relative error of the velocity where Z is small against e^beta, that is where there is almost no
 # mass (a share m of the mass near x makes Z(x) at least m e^beta). Weighted with the mass, the
-# error of harmonics stays at 1e-13; that of other backends is well below the bound.
+# error of harmonics stays at 1e-12; that of other backends is well below the bound.
 _TOLERANCE = 1e-8
 
 
