@@ -112,6 +112,7 @@ class Diffusion:
         form = compiled(diffusion_form(trial, test, heights, degree, dim))
         self._stiffness = fem_petsc.assemble_matrix(form)
         self._stiffness.assemble()
+        self._stiffness.setBlockSize(elements.integrals.shape[1])
         mass = compiled(
             trial
             * test
@@ -119,11 +120,9 @@ class Diffusion:
         )
         self._mass = fem_petsc.assemble_matrix(mass)
         self._mass.assemble()
-        self._matrix = self._stiffness.duplicate(copy=True)
-        self._matrix.setBlockSize(elements.integrals.shape[1])
-        self._matrix.setOption(PETSc.Mat.Option.SPD, True)
+        self._matrix = PETSc.Mat()
         self._coefficient = np.nan
-        self._right, self._solution = self._matrix.createVecs()
+        self._right, self._solution = self._stiffness.createVecs()
         self.iterations = self.solutions = 0
 
     def __call__(self, values: Array) -> Array:
@@ -173,7 +172,11 @@ class Diffusion:
     def _set_coefficient(self, coefficient: float) -> None:
         if coefficient == self._coefficient:
             return
-        self._stiffness.copy(self._matrix, PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
+        # A new matrix each time: preconditioners keep parts of an old one (the inverses of its
+        # blocks in PETSc 3.25, gamg's grids), and a resumed run would differ by round-off.
+        self._matrix.destroy()
+        self._matrix = self._stiffness.duplicate(copy=True)
+        self._matrix.setOption(PETSc.Mat.Option.SPD, True)
         self._matrix.scale(coefficient)
         self._matrix.axpy(1.0, self._mass, PETSc.Mat.Structure.SUBSET_NONZERO_PATTERN)
         self._solver.setOperators(self._matrix)
