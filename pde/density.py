@@ -141,7 +141,10 @@ class DensitySolver:
         self.cell_numbers = domain.topology.original_cell_index[: len(self.elements.integrals)]
 
     def close(self) -> None:
-        """Free what Python does not: a solver with noise takes no more steps. Collective."""
+        """Free what Python does not: a solver with noise takes no more steps. Collective.
+
+        The density stays, and closing again does nothing.
+        """
         if self.diffusion is not None:
             self.diffusion.close()
 
@@ -200,6 +203,7 @@ class DensitySolver:
             PositivityError: If cell means become negative however small the step.
             AttentionDomainError: If Z is not positive.
             LinearSolverError: If PETSc's solver does not converge.
+            RuntimeError: With noise, after ``close``.
             StepTooSmallError: If the step that is safe is too small to go on.
         """
         start, until = self.values, min(until, self._attention.next_change(self.time))
