@@ -8,6 +8,7 @@ from mpi4py import MPI
 
 import numpy as np
 
+from meanformer.attention.accuracy import OF_OWN_MASS
 from meanformer.attention.attention import Attention
 from meanformer.attention.backends.sums import Sums
 from meanformer.attention.evaluator import Evaluator
@@ -17,9 +18,6 @@ from meanformer.attention.spaces import Array, Space
 
 #: Laws that have an interaction energy.
 ENERGETIC = frozenset({"softmax", "unnormalised", "linear", "l2", "sinkhorn"})
-
-# Of Z where it is small, and where there is almost no mass to weigh the error.
-_TOLERANCE = 1e-8
 
 
 def interaction_energy(
@@ -157,7 +155,7 @@ class _Measure:
             self._attention, query=None, key=None, value=None, relative=False,
             heads=(Head(head.query, head.key),),
         )  # fmt: skip
-        evaluator = alone.prepare(self._points, self._points, self._space, _TOLERANCE, self._comm)
+        evaluator = alone.prepare(self._points, self._points, self._space, OF_OWN_MASS, self._comm)
         (sums,), _ = evaluator.sums(self._weights)
         return evaluator, sums
 

@@ -19,14 +19,13 @@ import numpy.typing as npt
 from meanformer.attention.nonuniform import (
     LEAST_ERROR,
     OVERSAMPLING,
+    Moments,
     random_parts,
     shares,
+    sum_of_transforms,
     transform_threads,
 )
 from meanformer.attention.spaces import Array
-from meanformer.attention.workers import share_out
-
-Moments = npt.NDArray[np.complex128]
 
 
 def angles(points: Array) -> Array:
@@ -81,13 +80,11 @@ def analyse(
         (part[share], locations[share])
         for part in (random_parts(weights) if crowded else (weights,))
         for share in shares(len(weights))
-        if len(weights)
     ]
-    results = np.zeros((len(jobs), (lmax + 1) * (lmax + 2) // 2), dtype=np.complex128)
 
-    def analyse_share(number: int) -> None:
-        part, where = jobs[number]
-        results[number] = ducc0.sht.adjoint_synthesis_general(
+    def transform(job: tuple[Array, Array]) -> Moments:
+        part, where = job
+        return ducc0.sht.adjoint_synthesis_general(
             map=np.ascontiguousarray(part)[None],
             spin=0,
             lmax=lmax,
@@ -97,8 +94,7 @@ def analyse(
             **OVERSAMPLING,
         )[0]
 
-    share_out(analyse_share, range(len(jobs)), len(jobs) > 1)
-    moments: Moments = results.sum(axis=0)
+    moments = sum_of_transforms(transform, jobs, (lmax + 1) * (lmax + 2) // 2)
     if comm is not None and comm.size > 1:
         comm.Allreduce(MPI.IN_PLACE, moments)
     return moments

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import TypeVar
 
 import ducc0
 import numpy as np
+import numpy.typing as npt
 
 from meanformer.attention.spaces import Array
 from meanformer.attention.threads import threads
+from meanformer.attention.workers import share_out
+
+Moments = npt.NDArray[np.complex128]
+Job = TypeVar("Job")
 
 #: Errors of transforms: close to the least in double precision, and for a tenth less time.
 LEAST_ERROR, MODERATE_ERROR = 2e-14, 1e-12
@@ -35,14 +42,35 @@ def transform_threads() -> int:
 
 
 def shares(count: int) -> list[slice]:
-    """Points to be analysed apart, a thread each.
-
-    Threads of one transform would add points to its grid in an order that changes from run to run;
-    several transforms of one thread each, added in order, give the same result every time.
-    """
+    """Points to be analysed apart, a thread each; none of no points."""
+    if count == 0:
+        return []
     parts = transform_threads() if count > _POINTS_WORTH_THREADS else 1
     ends = np.linspace(0, count, parts + 1).astype(int)
     return [slice(first, last) for first, last in pairwise(ends)]
+
+
+def sum_of_transforms(
+    transform: Callable[[Job], Moments], jobs: Sequence[Job], size: int
+) -> Moments:
+    """The sum of transforms of one thread each.
+
+    Threads of one transform would add points to its grid in an order that changes from run to run;
+    several transforms, added in order, give the same result every time.
+
+    Args:
+        transform: From a job to its moments, ``shape=(size,)``.
+        jobs: One for each of the ``shares``, or several.
+        size: Number of moments.
+    """
+    results = np.zeros((len(jobs), size), dtype=np.complex128)
+
+    def store(number: int) -> None:
+        results[number] = transform(jobs[number])
+
+    share_out(store, range(len(jobs)), len(jobs) > 1)
+    moments: Moments = results.sum(axis=0)
+    return moments
 
 
 def crowded(points: Array) -> bool:

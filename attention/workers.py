@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TypeVar
 
 from meanformer.attention.threads import threads
 
 Item = TypeVar("Item")
+
+# Slices a thread, so that threads end together.
+_SLICES = 2
 
 
 def share_out(work: Callable[[Item], None], items: Iterable[Item], worthwhile: bool) -> None:
@@ -20,3 +24,10 @@ def share_out(work: Callable[[Item], None], items: Iterable[Item], worthwhile: b
     else:
         for item in items:
             work(item)
+
+
+def share_out_slices(work: Callable[[slice], None], length: int, worthwhile: bool) -> None:
+    """Do the work for slices, none empty, that make up range(length); in threads for several."""
+    count = _SLICES * threads() if worthwhile and threads() > 1 else 1
+    cuts = [length * i // count for i in range(count + 1)]
+    share_out(work, [slice(a, b) for a, b in pairwise(cuts) if a < b], worthwhile)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from meanformer.attention import harmonics
+from meanformer.attention.nonuniform import Moments
 from meanformer.attention.spaces import Array
 from meanformer.coupling.replicas import TokenReplicas
 from meanformer.particles import TokenSolver
@@ -26,13 +27,13 @@ _DEGREES = np.arange(1, DEGREE + 1)
 _WEIGHTS = (_DEGREES * (_DEGREES + 1.0)) ** -1.5
 
 
-def moments(solver: DensitySolver | TokenSolver) -> harmonics.Moments:
+def moments(solver: DensitySolver | TokenSolver) -> Moments:
     """Moments of a solver's measure up to degree L. Collective."""
     locations = harmonics.angles(solver.points)
     return harmonics.analyse(locations, solver.weights, DEGREE, solver.comm)
 
 
-def sobolev_square(difference: harmonics.Moments) -> float:
+def sobolev_square(difference: Moments) -> float:
     """D^2 from the moments of mu - nu, orthonormal for surface measure."""
     return float(np.sum(4 * np.pi * _power(difference) * _WEIGHTS))
 
@@ -81,6 +82,6 @@ def sampling_noise(replicas: TokenReplicas) -> float:
     return replicas.calibration * float(np.sqrt(spread / count))
 
 
-def _power(coefficients: harmonics.Moments) -> Array:
+def _power(coefficients: Moments) -> Array:
     """sum_m |a_lm|^2 for l = 1..L, ``shape=(L,)``."""
     return harmonics.degree_power(coefficients, coefficients, DEGREE)[1:]

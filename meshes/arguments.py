@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from meanformer.meshes.arrays import Array
 
 
 def check_integer(mesh: str, name: str, value: int, least: int) -> None:

@@ -16,11 +16,9 @@ from meanformer.meshes.arguments import (
     positive_numbers,
     rotation_matrix,
 )
+from meanformer.meshes.arrays import Array, Indices
 from meanformer.meshes.perturbation import random_shift, untangle
 from meanformer.meshes.sphere import icosahedron
-
-Array = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 
 LEAST_JACOBIAN = 0.3  # in a perturbed cell, as a share of the straight cell's before
 

@@ -18,10 +18,8 @@ from meanformer.meshes.arguments import (
     positive_numbers,
     rotation_matrix,
 )
+from meanformer.meshes.arrays import Array, Indices
 from meanformer.meshes.perturbation import random_shift, untangle
-
-Array = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 
 LEAST_VOLUME = 0.3  # of a perturbed cell, as a share of its volume before
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from mpi4py import MPI
 
-import basix
 import numpy as np
-import numpy.typing as npt
 from dolfinx import mesh
 
 from meanformer.meshes.arguments import check_choice, check_integer, check_perturbation
-from meanformer.meshes.simplices import distribute
-
-Array = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
+from meanformer.meshes.arrays import Array, Indices
+from meanformer.meshes.simplices import distribute, lagrange
 
 
 def circle(
@@ -59,12 +55,7 @@ def circle(
         angles += rotation + np.append(shift, shift[0])
         # Nodes divide the angle of their cell as they divide the reference interval.
         first, last = angles[:-1, None], angles[1:, None]
-        points = basix.create_element(
-            basix.ElementFamily.P,
-            basix.CellType.interval,
-            geometry_degree,
-            basix.LagrangeVariant.gll_warped,
-        ).points[2:, 0]
+        points = lagrange(1, geometry_degree).points[2:, 0]
         inside = first + points * (last - first)
         angles = np.concatenate([angles[:-1], inside.ravel()])
         vertex = np.arange(cells)

@@ -7,16 +7,13 @@ from pathlib import Path
 from mpi4py import MPI
 
 import numpy as np
-import numpy.typing as npt
 from dolfinx import mesh
 from dolfinx.cpp.io import perm_gmsh
 from dolfinx.mesh import CellType
 
 from meanformer.meshes import simplices
+from meanformer.meshes.arrays import Array, Indices
 from meanformer.meshes.msh import Elements, ElementType, read_msh
-
-Array = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 
 ROUND_OFF = 1e-12  # what counts as zero, relative to the size of the mesh or cell
 _CELL_TYPES = {1: CellType.interval, 2: CellType.triangle, 3: CellType.tetrahedron}

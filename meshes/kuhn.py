@@ -10,9 +10,8 @@ from __future__ import annotations
 from itertools import permutations
 
 import numpy as np
-import numpy.typing as npt
 
-Indices = npt.NDArray[np.int64]
+from meanformer.meshes.arrays import Indices
 
 
 def lattice(cells: int, dimension: int) -> Indices:

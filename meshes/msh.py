@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
+from meanformer.meshes.arrays import Array, Indices
 
 
 class ElementType(NamedTuple):

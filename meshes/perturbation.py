@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from meanformer.meshes import simplices
-
-Array = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
+from meanformer.meshes.arrays import Array, Indices
 
 
 def random_shift(vertices: Array, cells: Indices, share: float, seed: int) -> Array:

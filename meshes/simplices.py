@@ -11,14 +11,11 @@ from mpi4py import MPI
 import basix
 import basix.ufl
 import numpy as np
-import numpy.typing as npt
 import ufl
 from dolfinx import mesh
 
+from meanformer.meshes.arrays import Array, Indices
 from meanformer.pde import compat
-
-Array = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 
 NAMES = {1: "interval", 2: "triangle", 3: "tetrahedron"}
 _CELLS = {
@@ -51,7 +48,7 @@ def distribute(
     if comm.rank == 0:
         nodes, cells = build()
     else:
-        per_cell = len(_lagrange(tdim, degree).points)
+        per_cell = len(lagrange(tdim, degree).points)
         nodes, cells = np.empty((0, gdim)), np.empty((0, per_cell), dtype=np.int64)
     return compat.create_mesh(comm, cells, nodes, ufl.Mesh(coordinates))
 
@@ -88,7 +85,7 @@ def place_nodes(vertices: Array, cells: Indices, degree: int) -> tuple[Array, In
         of cells; and the nodes of each cell.
     """
     tdim = cells.shape[1] - 1
-    reference = _lagrange(tdim, degree).points
+    reference = lagrange(tdim, degree).points
     barycentric = np.column_stack([1 - reference.sum(axis=1), reference])
     pairs, edge_of = edges(cells)
     per_edge = degree - 1
@@ -140,7 +137,7 @@ def jacobian_bounds(nodes: Array, cells: Indices, tdim: int, degree: int) -> Arr
     """
     order = tdim * (degree - 1)
     points = basix.create_lattice(_CELLS[tdim], order, basix.LatticeType.equispaced, True)
-    gradients = _lagrange(tdim, degree).tabulate(1, points)[1:, :, :, 0]
+    gradients = lagrange(tdim, degree).tabulate(1, points)[1:, :, :, 0]
     determinants = np.linalg.det(np.einsum("dpi,cig->cpgd", gradients, nodes[cells]))
     return (determinants @ np.linalg.inv(_bernstein(points, order)).T).min(axis=1)
 
@@ -165,7 +162,8 @@ def _bernstein(points: Array, order: int) -> Array:
     return np.prod(barycentric[:, None, :] ** np.array(powers), axis=2) * scale
 
 
-def _lagrange(tdim: int, degree: int) -> basix.finite_element.FiniteElement:
+def lagrange(tdim: int, degree: int) -> basix.finite_element.FiniteElement:
+    """The element whose points are the geometry nodes of a simplex."""
     return basix.create_element(
         basix.ElementFamily.P, _CELLS[tdim], degree, basix.LagrangeVariant.gll_warped
     )

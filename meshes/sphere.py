@@ -15,10 +15,8 @@ from meanformer.meshes.arguments import (
     check_perturbation,
     rotation_matrix,
 )
+from meanformer.meshes.arrays import Array, Indices
 from meanformer.meshes.perturbation import random_shift
-
-Array = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 
 
 def icosphere(

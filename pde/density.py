@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, get_args
 
 from mpi4py import MPI
@@ -19,6 +18,7 @@ from meanformer.pde import imex, ssp
 from meanformer.pde.diffusion import Diffusion
 from meanformer.pde.elements import Elements
 from meanformer.pde.flow import AttentionFlow
+from meanformer.pde.initial import InitialDensity
 from meanformer.pde.steppers import ExplicitStepper, ImexStepper
 
 Boundary = Literal["outflow", "no-flux"]
@@ -60,8 +60,10 @@ class DensitySolver:
         attention: The model; it may change with time in jumps (``Schedule``).
         degree: p, 0 to 3; at least 1 with noise. On curved meshes degree 3 needs geometry of
             degree 3 for its order.
-        initial: The density at t = 0: maps points, ``shape=(n, d)``, to values, ``shape=(n,)``. It
-            is projected and normalised to mass one.
+        initial: The density at t = 0: maps points, ``shape=(n, d)``, to values, ``shape=(n,)``, or
+            is a real scalar UFL expression on the mesh, such as a ``fem.Function``. It is projected
+            and normalised to mass one. On spheres a callable sees points of the sphere, an
+            expression those of the curved mesh; x / sqrt(x.x) brings its x to the sphere.
         step: A fixed time step, or None for the largest that is safe.
         temperature: kappa, not negative.
         boundary: "outflow", mass leaves where v points outwards, or "no-flux", nothing passes.
@@ -79,7 +81,8 @@ class DensitySolver:
             of ranks, ``shape=(cells,)``.
 
     Raises:
-        ValueError: If an argument is out of range, or the model changes smoothly.
+        ValueError: If an argument is out of range, ``initial`` is no real scalar on this mesh, or
+            the model changes smoothly.
         InitialDensityError: If the initial density is not finite, is negative on a cell, or has
             no mass.
     """
@@ -89,7 +92,7 @@ class DensitySolver:
         domain: mesh.Mesh,
         attention: Model,
         degree: int,
-        initial: Callable[[Array], Array],
+        initial: InitialDensity,
         step: float | None = None,
         *,
         temperature: float = 0.0,
@@ -138,7 +141,10 @@ class DensitySolver:
         self.cell_numbers = domain.topology.original_cell_index[: len(self.elements.integrals)]
 
     def close(self) -> None:
-        """Free what Python does not: a solver with noise takes no more steps. Collective."""
+        """Free what Python does not: a solver with noise takes no more steps. Collective.
+
+        The density stays, and closing again does nothing.
+        """
         if self.diffusion is not None:
             self.diffusion.close()
 
@@ -197,6 +203,7 @@ class DensitySolver:
             PositivityError: If cell means become negative however small the step.
             AttentionDomainError: If Z is not positive.
             LinearSolverError: If PETSc's solver does not converge.
+            RuntimeError: With noise, after ``close``.
             StepTooSmallError: If the step that is safe is too small to go on.
         """
         start, until = self.values, min(until, self._attention.next_change(self.time))

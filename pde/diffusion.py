@@ -122,11 +122,17 @@ class Diffusion:
         self._mass.assemble()
         self._matrix = PETSc.Mat()
         self._coefficient = np.nan
+        self._is_open = True
         self._right, self._solution = self._stiffness.createVecs()
         self.iterations = self.solutions = 0
 
     def __call__(self, values: Array) -> Array:
-        """Lap rho, ``shape=(cells, n)``. Collective."""
+        """Lap rho, ``shape=(cells, n)``. Collective.
+
+        Raises:
+            RuntimeError: After ``close``.
+        """
+        self.must_be_open()
         self._solution.array[:] = values.ravel()
         self._stiffness.mult(self._solution, self._right)
         return -self._elements.solve_mass(self._right.array_r.reshape(values.shape))
@@ -140,7 +146,9 @@ class Diffusion:
 
         Raises:
             LinearSolverError: On every rank, if PETSc's solver does not converge.
+            RuntimeError: After ``close``.
         """
+        self.must_be_open()
         self._set_coefficient(coefficient)
         self._solution.array[:] = values.ravel()
         self._mass.mult(self._solution, self._right)
@@ -168,6 +176,12 @@ class Diffusion:
         matrices = self._matrix, self._mass, self._stiffness
         for each in (self._solver, *matrices, self._right, self._solution):
             each.destroy()
+        self._is_open = False
+
+    def must_be_open(self) -> None:
+        """Raise RuntimeError after ``close``. PETSc's callbacks lose its message: ask before."""
+        if not self._is_open:
+            raise RuntimeError("the solver is closed: it can take no more steps")
 
     def _set_coefficient(self, coefficient: float) -> None:
         if coefficient == self._coefficient:

@@ -15,13 +15,12 @@ from __future__ import annotations
 import numpy as np
 
 from meanformer.attention import Attention, energy_gradient
+from meanformer.attention.accuracy import OF_OWN_MASS
 from meanformer.attention.spaces import Array
 from meanformer.pde.elements import Elements
 
 # The limiter leaves points where a cell's density touches zero but its gradient does not.
 _SMALLEST_SHARE_OF_MEAN = 1e-3
-# Of v where there is almost no mass to weigh the error, as in the solver.
-_TOLERANCE = 1e-8
 
 
 def dissipation(
@@ -38,7 +37,7 @@ def dissipation(
     measure = elements.measure(values)
     points, where, comm = elements.points, elements.where, elements.comm
     pull = energy_gradient(attention, points, measure, where, comm)
-    velocity = attention.velocity(points, points, measure, where, _TOLERANCE, comm)
+    velocity = attention.velocity(points, points, measure, where, OF_OWN_MASS, comm)
     rate = float(measure @ np.einsum("ij,ij->i", pull, velocity))
     if temperature > 0:
         slopes = elements.gradients(values)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from mpi4py import MPI
 
 import numba
@@ -12,6 +10,7 @@ from dolfinx import fem, mesh
 
 from meanformer.attention import Euclidean, Space, Sphere
 from meanformer.attention.spaces import Array
+from meanformer.pde.initial import InitialDensity, initial_values
 from meanformer.pde.limiter import PositivityLimiter
 from meanformer.pde.quadrature import CellQuadrature, mass_matrices, tabulate, vertices
 
@@ -81,11 +80,12 @@ class Elements:
         """The mesh."""
         return self.space.mesh
 
-    def project(self, density: Callable[[Array], Array]) -> tuple[Array, float]:
+    def project(self, initial: InitialDensity) -> tuple[Array, float]:
         """L2 projection of a density, limited and normalised to mass one. Collective.
 
         Args:
-            density: Maps points, ``shape=(n, d)``, to values, ``shape=(n,)``.
+            initial: Maps points, ``shape=(n, d)``, to values, ``shape=(n,)``; or a scalar UFL
+                expression on the mesh, see ``initial.initial_values``.
 
         Returns:
             Values, and the mass that the quadrature saw.
@@ -93,8 +93,9 @@ class Elements:
         Raises:
             InitialDensityError: On every rank, if it is not finite, is negative on a cell, or has
                 no mass.
+            ValueError: On every rank, if it is no real scalar on this mesh.
         """
-        exact = np.asarray(density(self.points), dtype=float)
+        exact = initial_values(initial, self.domain, self.quadrature, self.points)
         weights = self.quadrature.weights
         total = self.comm.allreduce(float(exact @ weights.ravel()))
         if not (np.isfinite(total) and total > 0):

@@ -8,14 +8,10 @@ import numpy as np
 from dolfinx import fem
 
 from meanformer.attention import Attention, Evaluator, Field
+from meanformer.attention.accuracy import OF_OWN_MASS
 from meanformer.attention.spaces import Array
 from meanformer.pde.elements import Elements
 from meanformer.pde.transport import Transport
-
-# Relative error of the velocity where Z is small against e^beta, that is where there is almost no
-# mass (a share m of the mass near x makes Z(x) at least m e^beta). Weighted with the mass, the
-# error of harmonics stays at 1e-12; that of other backends is well below the bound.
-_TOLERANCE = 1e-8
 
 
 class AttentionFlow:
@@ -53,7 +49,7 @@ class AttentionFlow:
         """Go on with another model. Collective."""
         self._is_current = False
         self._field = attention.prepare(
-            self._targets, self._elements.points, self._elements.where, _TOLERANCE,
+            self._targets, self._elements.points, self._elements.where, OF_OWN_MASS,
             self._elements.comm,
         )  # fmt: skip
 

@@ -170,9 +170,11 @@ def newton(solver: DensitySolver, tolerance: float = 1e-9) -> SteadyState:
         ValueError: If there is no noise, or mass leaves through a boundary.
         SteadyStateError: On every rank, if Newton's method does not converge, or ends at a density
             that is negative somewhere; the solver's density is as it was.
+        RuntimeError: If the solver is closed.
     """
     if solver.diffusion is None:
         raise ValueError("newton: there must be noise; temperature is 0")
+    solver.diffusion.must_be_open()
     if solver.flow.open_boundary:
         raise ValueError("newton: mass leaves through the boundary; it must be 'no-flux'")
     problem = _Problem(solver)

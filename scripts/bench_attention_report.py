@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +34,9 @@ _COLUMNS = (
 
 def print_table(report: Report) -> None:
     """Print machine, table and what the columns mean on the terminal."""
-    groups = [
-        [Line(_cells(row), row.method == OURS) for row in rows]
-        for _, rows in groupby(report.rows, lambda row: row.problem)
-    ]
+    lines = [Line(_cells(row), row.method == OURS) for row in report.rows]
     about = list(_methods(report))
-    print_report(report.machine, about, _COLUMNS, groups, list(_footnotes(report)))
+    print_report(report.machine, about, _COLUMNS, lines, list(_footnotes(report)))
 
 
 def _methods(report: Report) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +39,8 @@ _OURS, _OWN_STEPS, _PEER = _COLOURS["attention"], "#7fbcbc", "#767676"
 
 def print_table(report: Report) -> None:
     """Print machine, table and what the columns mean on the terminal."""
-    groups = [
-        [Line(_cells(row), row.what in _WHOLE) for row in rows]
-        for _, rows in groupby(report.rows, lambda row: row.problem)
-    ]
-    print_report(report.machine, [], _COLUMNS, groups, list(_footnotes(report)))
+    lines = [Line(_cells(row), row.what in _WHOLE) for row in report.rows]
+    print_report(report.machine, [], _COLUMNS, lines, list(_footnotes(report)))
 
 
 def _cells(row: Row) -> list[str]:

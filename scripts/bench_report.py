@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ def print_report(
     machine: dict[str, Any],
     about: Sequence[str],
     columns: Sequence[Column],
-    groups: Sequence[Sequence[Line]],
+    lines: Sequence[Line],
     footnotes: Sequence[str],
 ) -> None:
     """Print machine, table and what the columns mean on the terminal.
@@ -47,7 +48,7 @@ def print_report(
         machine: See ``bench_machine.describe``.
         about: What else there is to say before the table, in lines.
         columns: Of the table.
-        groups: Its lines; those of a group share the text of the first column, said once.
+        lines: Its lines; the first column's text is said once where it stays, and a gap follows.
         footnotes: Lines after the table.
     """
     console = Console(highlight=False)
@@ -60,13 +61,13 @@ def print_report(
     for column in columns:
         justify = "right" if column.right else "left"
         table.add_column(column.name, justify=justify, no_wrap=not column.wraps)  # type: ignore[arg-type]
-    for number, group in enumerate(groups):
-        if number:
+    for head, group in groupby(lines, lambda line: line.cells[0]):
+        if table.row_count:
             table.add_section()
             table.add_row()
-        for line, (cells, bold) in enumerate(group):
-            cells = [cells[0] if line == 0 else "", *cells[1:]]
-            table.add_row(*cells, style="bold" if bold else None)
+        for number, (cells, bold) in enumerate(group):
+            said = "" if number else head
+            table.add_row(said, *cells[1:], style="bold" if bold else None)
     console.print(table)
     for text in ("", *footnotes):
         console.print(text, soft_wrap=True, markup=False)

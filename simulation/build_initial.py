@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from meanformer.attention import measures as m
-from meanformer.simulation import case_initial as c
+from meanformer.simulation import case_measures as c
+from meanformer.simulation.case_initial import Initial
 
 
-def initial_measure(table: c.Initial, dimension: int) -> m.Measure:
+def initial_measure(table: Initial, dimension: int) -> m.Measure:
     """The measure that a table ``[initial]`` with a density describes.
 
     Args:

@@ -1,13 +1,10 @@
 """The case file: everything that defines a run, read from TOML and checked once, at the door."""
 
 import functools
-import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import tomli_w
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
@@ -22,21 +19,19 @@ from meanformer.simulation.case_attention import (
     with_default_model,
 )
 from meanformer.simulation.case_errors import CaseError, explain, refusal
-from meanformer.simulation.case_initial import (
+from meanformer.simulation.case_initial import Initial, initial_problems, with_default_axis
+from meanformer.simulation.case_measures import (
     Box,
     Component,
     Gaussian,
     Harmonic,
-    Initial,
     Mixture,
     PoissonKernel,
-    Tokens,
     Uniform,
     VonMisesFisher,
-    initial_problems,
-    with_default_axis,
 )
 from meanformer.simulation.case_overrides import apply_overrides
+from meanformer.simulation.case_reading import plain, read_toml
 from meanformer.simulation.case_tables import (
     CompareTable,
     NoiseTable,
@@ -50,6 +45,7 @@ from meanformer.simulation.case_tables import (
     with_default_mesh,
     with_default_metrics,
 )
+from meanformer.simulation.case_tokens import Tokens
 from meanformer.simulation.case_types import Matrix, Table, as_matrix
 
 __all__ = [
@@ -117,7 +113,7 @@ class Case(Table):
             CaseError: The file cannot be read, or anything in it or in an override is wrong.
         """
         path = Path(path)
-        data = _read(path)
+        data = read_toml(path)
         apply_overrides(data, overrides)
         return cls._check(data, path.parent, str(path), path.stem)
 
@@ -134,7 +130,7 @@ class Case(Table):
         """
         if not isinstance(data, Mapping):
             raise CaseError([f"a case must be a mapping of tables, not {type(data).__name__}"])
-        return cls._check(_plain(data), Path(folder), "case", "")
+        return cls._check(plain(data), Path(folder), "case", "")
 
     def to_toml(self) -> str:
         """The case as TOML with every default; it loads again to an equal case."""
@@ -272,38 +268,3 @@ class Case(Table):
 @functools.cache
 def _schema() -> dict[str, Any]:
     return Case.model_json_schema()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Parse a TOML file, with the line of a syntax error."""
-    source = str(path)
-    try:
-        if path.is_dir():
-            raise CaseError(["is a folder; must be a TOML file"], source)
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except CaseError:
-        raise
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror or error}; must be a TOML file"
-    except UnicodeDecodeError as error:
-        problem = f"is not UTF-8 text ({error.reason} at byte {error.start}); must be a TOML file"
-    except RecursionError:
-        problem = "is nested too deeply; must be a TOML file of tables"
-    except ValueError as error:
-        problem = f"is not TOML: {error}"
-    raise CaseError([problem], source)
-
-
-def _plain(value: Any) -> Any:
-    """Mappings as dictionaries, NumPy arrays as lists, NumPy numbers and paths as plain ones."""
-    match value:
-        case Mapping():
-            return {key: _plain(entry) for key, entry in value.items()}
-        case list() | tuple():
-            return [_plain(entry) for entry in value]
-        case np.ndarray() | np.generic():
-            return value.tolist()
-        case os.PathLike():
-            return os.fspath(value)
-        case _:
-            return value

@@ -12,26 +12,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
+from meanformer.attention.backends.boxes import Numbers, box_numbers, sort_by_box
 from meanformer.attention.spaces import Array
-from meanformer.attention.threads import threads
-from meanformer.attention.workers import share_out
-
-#: Numbers of boxes, ``shape=(count,)``.
-Numbers = npt.NDArray[np.int64]
+from meanformer.attention.workers import share_out_slices
 
 _FAST = {"contract", "reassoc", "nsz"}
 # So many points of one box at a time: the inner loops run over them.
 _BLOCK = 32
 # Waking threads takes longer than the work on fewer points.
 _POINTS_WORTH_THREADS = 2_000
-# Pieces of work a thread, so that threads end together.
-_PIECES = 2
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ class Boxed:
         if kept is not None:
             numbers = np.searchsorted(kept, numbers)
             shape = (len(kept), 1, 1)
-        order, start, local = _sort(
+        order, start, local = sort_by_box(
             points, centre, stretch, np.array(boxes), numbers, math.prod(shape)
         )
         return cls(shape, (1,) * absent + (p,) * len(boxes), order, start, local, stretch)
@@ -143,69 +137,8 @@ class Boxed:
 
     def _share_out(self, work: Callable[[slice], None]) -> None:
         """Do the work on pieces of all points."""
-        worthwhile = len(self.order) > _POINTS_WORTH_THREADS
-        share_out(work, pieces(len(self.order), worthwhile), worthwhile)
-
-
-def pieces(length: int, worthwhile: bool) -> list[slice]:
-    """Cut range(length) into pieces for the threads, none empty; or leave it whole."""
-    count = _PIECES * threads() if worthwhile and threads() > 1 else 1
-    cuts = [length * i // count for i in range(count + 1)]
-    return [slice(a, b) for a, b in pairwise(cuts) if a < b]
-
-
-@numba.njit(inline="always")
-def _box(x, count):  # type: ignore[no-untyped-def]
-    """Which of ``count`` boxes of width 2 about zero holds x; the nearest if none does."""
-    return min(max(int(0.5 * (x + count)), 0), count - 1)
-
-
-def box_numbers(
-    points: Array, centre: Array, half_widths: Array, boxes: tuple[int, ...]
-) -> Numbers:
-    """Which box of a rectangle each point lies in, counted along the last dimension first.
-
-    Arguments as for ``Boxed.sort``.
-
-    Returns:
-        ``shape=(n,)``.
-    """
-    numbers: Numbers = _numbers(points, centre, np.array(boxes) / half_widths, np.array(boxes))
-    return numbers
-
-
-@numba.njit(nogil=True, cache=True)
-def _numbers(points, centre, stretch, boxes):  # type: ignore[no-untyped-def]
-    """See ``box_numbers``."""
-    n, d = points.shape
-    numbers = np.zeros(n, np.int64)
-    for j in range(n):
-        for k in range(d):
-            box = _box((points[j, k] - centre[k]) * stretch[k], boxes[k])
-            numbers[j] = numbers[j] * boxes[k] + box
-    return numbers
-
-
-@numba.njit(nogil=True, cache=True)
-def _sort(points, centre, stretch, boxes, numbers, count):  # type: ignore[no-untyped-def]
-    """Counting sort of points by box: order, starts of the boxes, sorted local coordinates."""
-    n, d = points.shape
-    start = np.zeros(count + 1, np.int64)
-    for j in range(n):
-        start[numbers[j] + 1] += 1
-    for b in range(1, len(start)):
-        start[b] += start[b - 1]
-    order = np.empty(n, np.int64)
-    local = np.zeros((3, n))
-    next_place = start.copy()
-    for j in range(n):
-        i = next_place[numbers[j]]
-        next_place[numbers[j]] += 1
-        order[i] = j
-        for k in range(d):
-            x = (points[j, k] - centre[k]) * stretch[k]
-            local[3 - d + k, i] = x + boxes[k] - 1 - 2 * _box(x, boxes[k])
-    return order, start, local
+        count = len(self.order)
+        share_out_slices(work, count, count > _POINTS_WORTH_THREADS)
 
 
 @numba.njit(inline="always")

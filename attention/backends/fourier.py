@@ -11,19 +11,17 @@ from mpi4py import MPI
 
 import ducc0
 import numpy as np
-import numpy.typing as npt
 
 from meanformer.attention.nonuniform import (
     LEAST_ERROR,
     OVERSAMPLING,
+    Moments,
     random_parts,
     shares,
+    sum_of_transforms,
     transform_threads,
 )
 from meanformer.attention.spaces import Array
-from meanformer.attention.workers import share_out
-
-Moments = npt.NDArray[np.complex128]
 
 
 def angles(points: Array) -> Array:
@@ -54,22 +52,20 @@ def analyse(
     """
     values = np.empty(len(weights), dtype=np.complex128)
     values.real, values.imag = random_parts(weights)
-    parts = shares(len(weights)) if len(weights) else []
-    results = np.zeros((len(parts), 2 * degree + 1), dtype=np.complex128)
+    size = 2 * degree + 1
 
-    def analyse_share(number: int) -> None:
-        ducc0.nufft.nu2u(
-            points=values[parts[number]],
-            coord=locations[parts[number]],
+    def transform(share: slice) -> Moments:
+        return ducc0.nufft.nu2u(
+            points=values[share],
+            coord=locations[share],
             forward=True,
-            out=results[number],
+            out=np.empty(size, dtype=np.complex128),
             nthreads=1,
             epsilon=epsilon,
             **OVERSAMPLING,
         )
 
-    share_out(analyse_share, range(len(parts)), len(parts) > 1)
-    modes = results.sum(axis=0)
+    modes = sum_of_transforms(transform, shares(len(weights)), size)
     # The modes are a + ib, a and b the moments of either part, whose modes -k are conjugates.
     positive, negative = modes[degree:], modes[degree::-1].conj()
     moments: Moments = (positive + negative) / 2 + (positive - negative) / 2j

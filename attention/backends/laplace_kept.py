@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 import numpy as np
 
-from meanformer.attention.backends.chebyshev import Numbers, box_numbers
+from meanformer.attention.backends.boxes import Numbers, box_numbers
 from meanformer.attention.backends.laplace_cost import NEGLIGIBLE
 from meanformer.attention.spaces import Array
 

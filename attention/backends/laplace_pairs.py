@@ -11,7 +11,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from meanformer.attention.backends.chebyshev import Boxed, pieces
+from meanformer.attention.backends.chebyshev import Boxed
 from meanformer.attention.backends.laplace_cost import NEGLIGIBLE
 from meanformer.attention.backends.laplace_grid import Grid
 from meanformer.attention.backends.laplace_kept import box_places
@@ -21,7 +21,7 @@ from meanformer.attention.backends.laplace_transform import (
     series_from_values,
 )
 from meanformer.attention.spaces import Array
-from meanformer.attention.workers import share_out
+from meanformer.attention.workers import share_out_slices
 
 
 class PairTransform:
@@ -78,7 +78,7 @@ class PairTransform:
                 new_scales,
             )
 
-        share_out(transform, pieces(len(self._needed), worthwhile), worthwhile)
+        share_out_slices(transform, len(self._needed), worthwhile)
         return series, new_scales
 
 

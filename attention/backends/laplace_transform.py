@@ -15,11 +15,11 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.attention.backends.chebyshev import Boxed, pieces
+from meanformer.attention.backends.chebyshev import Boxed
 from meanformer.attention.backends.laplace_cost import NEGLIGIBLE
 from meanformer.attention.backends.laplace_grid import Grid
 from meanformer.attention.spaces import Array
-from meanformer.attention.workers import share_out
+from meanformer.attention.workers import share_out_slices
 
 #: Waking threads takes longer than products with fewer operations.
 PRODUCTS_WORTH_THREADS = 1_000_000
@@ -113,11 +113,11 @@ def _contract(matrix: Array, tensor: Array) -> Array:
         np.matmul(matrix, tensor[part], out=result[part])
 
     if right == 1:
-        share_out(along_last, pieces(left, worthwhile), worthwhile)
+        share_out_slices(along_last, left, worthwhile)
     elif left == 1:
-        share_out(along_first, pieces(right, worthwhile), worthwhile)
+        share_out_slices(along_first, right, worthwhile)
     else:
-        share_out(along_middle, pieces(left, worthwhile), worthwhile)
+        share_out_slices(along_middle, left, worthwhile)
     return result
 
 
@@ -184,7 +184,7 @@ def _contract_in_threads(
         )
 
     worthwhile = len(needed) * moments.size > PRODUCTS_WORTH_THREADS
-    share_out(contract, pieces(len(needed), worthwhile), worthwhile)
+    share_out_slices(contract, len(needed), worthwhile)
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})

@@ -14,6 +14,7 @@ from meanformer.meshes import box, circle, icosphere
 from meanformer.pde import DensitySolver, LinearSolverError, PetscOptionError
 from meanformer.pde.errors import l2_distance
 from meanformer.pde.imex import BY_DEGREE
+from meanformer.pde.steady import newton
 
 TURN = Rotation.from_euler("xyz", [0.3, 0.5, 0.7]).as_matrix()
 AXES = {2: (0.6, 0.8), 3: tuple(TURN[0])}
@@ -214,13 +215,14 @@ def test_mass_drift_over_a_thousand_steps(verify, degree):
 
 
 class TestLinearSolver:
-    def solver(self, degree=2, **options):
+    def solver(self, degree=2, step=None, **options):
         """A solver that is made under these options of PETSc."""
         start = VonMisesFisher((0.0, 0.6, 0.8), 4.0)
         for name, value in options.items():
             PETSc.Options()[f"diffusion_{name}"] = value
         try:
-            return DensitySolver(mesh(3, 1, degree), STILL, degree, start.density, temperature=0.1)
+            domain = mesh(3, 1, degree)
+            return DensitySolver(domain, STILL, degree, start.density, step, temperature=0.1)
         finally:
             for name in options:
                 PETSc.Options().delValue(f"diffusion_{name}")
@@ -245,6 +247,19 @@ class TestLinearSolver:
         with pytest.raises(PetscOptionError, match="diffusion_"):
             self.solver(pc_type="nonsense")
         assert not PETSc.Options().hasName("diffusion_ksp_rtol")
+
+    @pytest.mark.mpi
+    @pytest.mark.parametrize("step", [None, 0.01])
+    def test_a_closed_solver_takes_no_steps_but_keeps_its_density(self, step):
+        solver = advance(self.solver(step=step), 0.05)
+        before, time = solver.values.copy(), solver.time
+        solver.close()
+        solver.close()
+        for use in (lambda: solver.step(0.1), lambda: newton(solver)):
+            with pytest.raises(RuntimeError, match="the solver is closed"):
+                use()
+        assert solver.time == time and np.array_equal(solver.values, before)
+        assert abs(solver.mass() - 1) <= 1e-13
 
     @pytest.mark.mpi
     @pytest.mark.parametrize("options", [{"pc_type": "hypre"}, {"ksp_type": "gmres"}])
