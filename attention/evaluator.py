@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from mpi4py import MPI
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +17,7 @@ from meanformer.attention.backends.sums import AttentionDomainError, Sums
 from meanformer.attention.laws import HeadField
 from meanformer.attention.matrices import times
 from meanformer.attention.plan import Choice, Plan
+from meanformer.attention.rows import divide
 from meanformer.attention.spaces import Array, Space, Sphere
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class Evaluator:
         if self._attention.normalised:
             self._refuse(~(partition > 0), "Z is not positive; are weights negative?")
             mean, total = np.empty_like(self._targets), np.ones(len(partition))
-            _divide(np.ascontiguousarray(moment), partition, mean)
+            divide(np.ascontiguousarray(moment), partition, mean)
         else:
             largest = np.maximum(np.abs(partition), np.abs(moment).max(axis=1, initial=0.0))
             with np.errstate(divide="ignore"):
@@ -291,12 +291,3 @@ def _as_real(given: npt.ArrayLike) -> Array:
         return array.astype(float, casting="same_kind", copy=False)
     except (TypeError, ValueError):
         return np.empty(_NO_NUMBERS)
-
-
-@numba.njit(cache=True)
-def _divide(moment, partition, mean):  # type: ignore[no-untyped-def]
-    """mean[i] = moment[i] / partition[i]."""
-    count, dimension = moment.shape
-    for i in range(count):
-        for k in range(dimension):
-            mean[i, k] = moment[i, k] / partition[i]

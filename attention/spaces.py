@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from numbers import Integral
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from meanformer.attention.rows import project
 
 Array = npt.NDArray[np.float64]
 
@@ -43,7 +44,7 @@ class Sphere:
             The projected vectors, ``shape=(m, d)``.
         """
         projected = np.empty_like(points)
-        _project(np.ascontiguousarray(points), np.ascontiguousarray(vectors), projected)
+        project(np.ascontiguousarray(vectors), np.ascontiguousarray(points), projected)
         return projected
 
     def retract(self, points: Array) -> Array:
@@ -90,15 +91,3 @@ class Euclidean:
 
 
 Space = Sphere | Euclidean
-
-
-@numba.njit(cache=True)
-def _project(points, vectors, projected):  # type: ignore[no-untyped-def]
-    """projected[i] = vectors[i] - <vectors[i], points[i]> points[i]."""
-    count, dimension = points.shape
-    for i in range(count):
-        inner = 0.0
-        for k in range(dimension):
-            inner += vectors[i, k] * points[i, k]
-        for k in range(dimension):
-            projected[i, k] = vectors[i, k] - inner * points[i, k]

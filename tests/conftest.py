@@ -1,7 +1,7 @@
 """What all tests share: clean ends between collective tests, measures split over ranks, claims.
 
-``pytest -m verification --verification FILE`` runs the tests that a claim of accuracy rests on,
-long ones too, and writes what they observed as a page of documentation.
+``pytest -n auto -m verification --verification FILE`` runs the tests that a claim of accuracy rests
+on, long ones too, and writes what they observed as a page of documentation.
 """
 
 import gc
@@ -15,7 +15,7 @@ import pytest
 
 
 def pytest_collection_finish():
-    """What there is by now stays: collections look at what tests make, in a tenth of the time."""
+    """What there is by now stays: collections after tests look only at what tests made."""
     gc.collect()
     gc.freeze()
 
@@ -30,7 +30,8 @@ def pytest_runtest_teardown():
     return result
 
 
-CLAIMS = pytest.StashKey[list]()
+CLAIM = "claim"
+CLAIMS = pytest.StashKey()
 
 
 def pytest_addoption(parser):
@@ -38,7 +39,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.stash[CLAIMS] = []
+    config.stash[CLAIMS] = Claims()
+    config.pluginmanager.register(config.stash[CLAIMS])
 
 
 @pytest.fixture
@@ -47,28 +49,42 @@ def verify(request):
 
     def note(claim, oracle, observed):
         heading = request.module.__doc__.splitlines()[0].rstrip(".")
-        line = (heading, claim, oracle, observed, request.node.nodeid)
-        request.config.stash[CLAIMS].append(line)
+        line = (request.node.nodeid, heading, claim, oracle, observed)
+        request.node.user_properties.append((CLAIM, line))
 
     return note
 
 
+class Claims:
+    """What the tests note, of all workers."""
+
+    def __init__(self):
+        self.lines = []
+
+    def pytest_runtest_logreport(self, report):
+        if report.when == "call":
+            self.lines += [line for name, line in report.user_properties if name == CLAIM]
+
+
 def pytest_sessionfinish(session, exitstatus):
     path = session.config.getoption("--verification")
-    if path is None or exitstatus != 0 or MPI.COMM_WORLD.rank > 0:
+    is_worker = hasattr(session.config, "workerinput")
+    if path is None or exitstatus != 0 or is_worker or MPI.COMM_WORLD.rank > 0:
         return
     from dolfinx import __version__ as dolfinx_version
 
     lines = [
         "# What verifies the solvers",
         "",
-        "Written by `scripts/env pytest -m verification --verification docs/verification.md`, with",
-        f"DOLFINx {dolfinx_version} and Python {platform.python_version()}. Each line is a test,",
-        "which fails if the claim does; long ones carry the marker `slow`. Meshes have perturbed",
-        "vertices and are turned out of symmetry.",
+        "    scripts/env pytest -n auto -m verification --verification docs/verification.md",
+        "",
+        f"wrote this page, with DOLFINx {dolfinx_version} and Python {platform.python_version()}.",
+        "Each line is a test, which fails if the claim does; long ones carry the marker `slow`.",
+        "Meshes have perturbed vertices and are turned out of symmetry.",
     ]
     heading = None
-    for title, *cells, node in session.config.stash[CLAIMS]:
+    # Not in the order in which workers are done.
+    for node, title, *cells in sorted(session.config.stash[CLAIMS].lines, key=lambda line: line[0]):
         if title != heading:
             heading = title
             lines += [

@@ -1,0 +1,26 @@
+"""Compiled passes over arrays of vectors: numpy broadcasts slowly over short rows."""
+
+from __future__ import annotations
+
+import numba
+
+
+@numba.njit(cache=True)
+def divide(vectors, numbers, quotients):  # type: ignore[no-untyped-def]
+    """quotients[i] = vectors[i] / numbers[i]."""
+    count, dimension = vectors.shape
+    for i in range(count):
+        for k in range(dimension):
+            quotients[i, k] = vectors[i, k] / numbers[i]
+
+
+@numba.njit(cache=True)
+def project(vectors, normals, projected):  # type: ignore[no-untyped-def]
+    """projected[i] = vectors[i] - <vectors[i], normals[i]> normals[i]."""
+    count, dimension = vectors.shape
+    for i in range(count):
+        inner = 0.0
+        for k in range(dimension):
+            inner += vectors[i, k] * normals[i, k]
+        for k in range(dimension):
+            projected[i, k] = vectors[i, k] - inner * normals[i, k]
