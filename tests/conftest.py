@@ -1,6 +1,6 @@
 """What all tests share: clean ends between collective tests, measures split over ranks, claims.
 
-``pytest -n auto -m verification --verification FILE`` runs the tests that a claim of accuracy rests
+``pytest -n auto -m verification --verification=FILE`` runs the tests that a claim of accuracy rests
 on, long ones too, and writes what they observed as a page of documentation.
 """
 
@@ -76,7 +76,7 @@ def pytest_sessionfinish(session, exitstatus):
     lines = [
         "# What verifies the solvers",
         "",
-        "    scripts/env pytest -n auto -m verification --verification docs/verification.md",
+        "    scripts/env pytest -n auto -m verification --verification=docs/verification.md",
         "",
         f"wrote this page, with DOLFINx {dolfinx_version} and Python {platform.python_version()}.",
         "Each line is a test, which fails if the claim does; long ones carry the marker `slow`.",
