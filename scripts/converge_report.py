@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from meanformer.simulation.variants import spell
 
 _WIDTH = 100
 _ERROR, _LAW = "#0b6e6e", "#c1440e"
-_MOST_TICKS = 8
+# Between ticks, as a share of the axis: less has no room for their labels.
+_SMALLEST_GAP = 0.14
 _COLUMNS = ("value", "size", "error", "order", "seconds", "status", "reason")
 
 
@@ -57,14 +59,18 @@ def _footnotes(study: Study) -> Iterator[str]:
     yield ""
     yield f"error: {what(study).removeprefix('error ')} at the end, {against(study)}"
     if study.fit is not None:
-        low, high = study.spread
-        between = f"; {low:.2f} to {high:.2f} between neighbours" if high > low else ""
-        yield f"order {study.order:.3f} in {_size(study)}{between}"
+        yield f"order {study.order:.3f} in {_size(study)}{_spread(study, '; ')}"
     else:
         yield f"no order: {_why_no_order(study)}"
     for row in study.rows:
         if row.status != "done":
             yield f"{study.key} = {spell(row.value)} {row.status}: {row.reason}"
+
+
+def _spread(study: Study, separator: str) -> str:
+    """The least and the largest order between neighbours, after a separator; or nothing."""
+    low, high = study.spread
+    return f"{separator}{low:.2f} to {high:.2f} between neighbours" if high > low else ""
 
 
 def _size(study: Study) -> str:
@@ -114,11 +120,19 @@ def write_csv(study: Study, file: Path) -> None:
 
 
 def save_picture(study: Study, file: Path) -> None:
-    """Draw the errors, doubly logarithmic, and the fitted law, dashed.
+    """Write ``draw`` in the format of the file's ending.
+
+    Raises:
+        ModuleNotFoundError: If matplotlib is not installed.
+    """
+    draw(study).savefig(file, dpi=150)
+
+
+def draw(study: Study) -> Any:
+    """Draw the errors, doubly logarithmic, and the fitted law, dashed, as a figure of matplotlib.
 
     Args:
         study: One without an order is drawn against its values, side by side.
-        file: In a format that matplotlib writes.
 
     Raises:
         ModuleNotFoundError: If matplotlib is not installed.
@@ -137,26 +151,42 @@ def save_picture(study: Study, file: Path) -> None:
         panel.plot([spell(row.value) for row in drawn], errors, "o", color=_ERROR)
         panel.set_xlabel(study.key)
     panel.set_ylabel(what(study))
-    figure.suptitle(study.title, fontsize=11)
-    panel.set_title(against(study), fontsize=8, color="#777")
+    panel.set_title(study.title, fontsize=11, loc="left", pad=20, wrap=True, parse_math=False)
+    panel.annotate(
+        against(study), (0, 1), xytext=(0, 6), xycoords="axes fraction",
+        textcoords="offset points", fontsize=8, color="#777", parse_math=False,
+    )  # fmt: skip
     panel.grid(True, which="major", color="#eee")
-    figure.savefig(file, dpi=150)
+    return figure
 
 
 def _draw_sizes(panel: Any, study: Study, sizes: Array, errors: list[float]) -> None:
     """Errors against sizes, and the law."""
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import NullLocator
 
-    panel.plot(sizes, errors, "o-", color=_ERROR, lw=1.6, ms=6)
-    panel.set_xlabel(_size(study))
+    panel.plot(sizes, errors, "o-", color=_ERROR, lw=1.2, ms=6)
+    panel.set_xlabel(re.sub(r"2\^-\w+\.(\w+)", r"$2^{-\\mathrm{\1}}$", _size(study)))
     if not errors:
         return
     panel.set_xscale("log")
     if study.fit is not None:
         line = np.geomspace(sizes.min(), sizes.max(), 100)
-        order = f"order {study.order:.2f} in {study.symbol}"
-        panel.plot(line, study.fit.law(line), "--", color=_LAW, lw=1.4, label=order)
+        label = f"order {study.order:.2f} in {study.symbol}" + _spread(study, "\n")
+        panel.plot(line, study.fit.law(line), "--", color=_LAW, lw=1.4, label=label)
         panel.legend(frameon=False)
-    if len(sizes) <= _MOST_TICKS:
-        panel.set_xticks(sizes, [f"{size:.3g}" for size in sizes])
-        panel.xaxis.set_minor_formatter(NullFormatter())
+    labels = [_tick(size) for size in sizes]
+    gaps = np.abs(np.diff(np.log(sizes)))
+    room = _SMALLEST_GAP * (1.5 if any("times" in label for label in labels) else 1.0)
+    if len(sizes) == 1 or gaps.min() >= room * gaps.sum():
+        panel.set_xticks(sizes, labels)
+        panel.xaxis.set_minor_locator(NullLocator())
+
+
+def _tick(size: float) -> str:
+    """Three digits of a size; powers of ten below a thousandth and from ten thousand on."""
+    digits, _, exponent = f"{size:.2e}".partition("e")
+    if -3 <= int(exponent) < 4:
+        return f"{size:.3g}"
+    digits = f"{float(digits):g}"
+    factor = "" if digits == "1" else rf"{digits} \times "
+    return f"${factor}10^{{{int(exponent)}}}$"

@@ -56,11 +56,13 @@ class ResolutionGuard(Observer):
         table: That of the density, with a column "resolution".
         largest_unresolved: Share of the mass in unresolved cells that stops the run; None to warn
             once, on rank 0's standard error.
+        title: What runs, said in the warning.
     """
 
-    def __init__(self, table: Table, largest_unresolved: float | None) -> None:
+    def __init__(self, table: Table, largest_unresolved: float | None, title: str) -> None:
         """Nothing is checked before the first sample."""
         self._table, self._largest, self._warned = table, largest_unresolved, False
+        self._warning = f"{title}: warning" if title else "warning"
 
     def sample(self, state: State) -> None:
         """Look at the last row.
@@ -75,4 +77,5 @@ class ResolutionGuard(Observer):
         if self._largest is None and share > _WORTH_A_WARNING and not self._warned:
             self._warned = True
             if state.comm.rank == 0:
-                print(f"warning: {line}; see the column 'resolution'", file=sys.stderr, flush=True)
+                line = f"{self._warning}: {line}; see the column 'resolution'"
+                print(line, file=sys.stderr, flush=True)

@@ -191,5 +191,6 @@ def _observers(
         before = (start.samples, start.sampled)
         observers.append(Checkpoints(folder, every, end, tables.values(), *before))
     if case.pde is not None:  # last: what stops here is written
-        observers.append(ResolutionGuard(tables["pde"], case.pde.largest_unresolved))
+        largest = case.pde.largest_unresolved
+        observers.append(ResolutionGuard(tables["pde"], largest, case.title))
     return observers

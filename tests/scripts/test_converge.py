@@ -103,6 +103,14 @@ def test_a_run_that_stops_itself_has_its_own_exit_code(folder, capfd):
     assert [row["error"] == "" for row in read(folder / "errors.csv")] == [True, False, False]
 
 
+@pytest.mark.mpi
+def test_a_warning_names_the_run(folder, capfd):
+    assert converge("--over", "pde.refinement=0,4") == 0
+    _, err, others = printed(capfd)
+    assert "pde.refinement = 0: warning: density: the mesh does not resolve" in err
+    assert "pde.refinement = 4" not in err and others == ""
+
+
 WRONG = {
     "unknown key": (["--over", "pde.refinment=1,2"], "did you mean 'refinement'"),
     "value": (["--over", "pde.refinement=1,99"], "pde.refinement: 99 is not allowed"),
