@@ -24,7 +24,7 @@ from dolfinx.fem import petsc as fem_petsc
 
 from meanformer.attention.spaces import Array
 from meanformer.pde.elements import Elements
-from meanformer.pde.transport import compiled
+from meanformer.pde.forms import compiled
 
 #: Prefix of this solver's entries in PETSc's options database, such as ``-diffusion_pc_type``.
 PREFIX = "diffusion_"

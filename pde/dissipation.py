@@ -28,6 +28,8 @@ def dissipation(
 ) -> float:
     """-dF/dt of a density, dimensionless. Collective.
 
+    With gradients that see the jumps at facets: those inside the cells alone lose an order.
+
     Args:
         elements: The density's elements.
         attention: The present model, of a law with an energy.
@@ -40,7 +42,7 @@ def dissipation(
     velocity = attention.velocity(points, points, measure, where, OF_OWN_MASS, comm)
     rate = float(measure @ np.einsum("ij,ij->i", pull, velocity))
     if temperature > 0:
-        slopes = elements.gradients(values)
+        slopes = elements.weak_gradients(values)
         weights = elements.quadrature.weights
         cross = np.einsum("cqk,cqk->cq", slopes, (pull + velocity).reshape(slopes.shape))
         density = values @ elements.basis.T

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from mpi4py import MPI
 
 import numba
@@ -11,6 +13,7 @@ from dolfinx import fem, mesh
 from meanformer.attention import Euclidean, Space, Sphere
 from meanformer.attention.spaces import Array
 from meanformer.pde.initial import InitialDensity, initial_values
+from meanformer.pde.lifting import Lifting
 from meanformer.pde.limiter import PositivityLimiter
 from meanformer.pde.quadrature import CellQuadrature, mass_matrices, tabulate, vertices
 
@@ -122,6 +125,20 @@ class Elements:
         slopes = element.tabulate(1, rule.reference)[1:, :, :, 0]
         local = np.einsum("tqn,cn->cqt", slopes, values)
         return np.einsum("cqdt,cqt->cqd", rule.dual_tangents(), local)
+
+    def weak_gradients(self, values: Array) -> Array:
+        """The gradient of a density with its jumps lifted into the cells (see ``lifting``).
+
+        At ``points``, ``shape=(cells, q, d)``. Collective.
+        """
+        moments = self._lifting(values)
+        lifted = [self.solve_mass(each) @ self.basis.T for each in np.moveaxis(moments, 2, 0)]
+        return self.gradients(values) - np.stack(lifted, axis=2)
+
+    @cached_property
+    def _lifting(self) -> Lifting:
+        """Compiled when asked for. Collective."""
+        return Lifting(self.space, self.quadrature_degree)
 
     def solve_mass(self, moments: Array) -> Array:
         """The function whose moments int rho phi_i are given, ``shape=(cells, n)``."""

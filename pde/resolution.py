@@ -8,7 +8,7 @@ from dolfinx import fem, la
 
 from meanformer.attention.spaces import Array
 from meanformer.pde.elements import Elements
-from meanformer.pde.transport import compiled
+from meanformer.pde.forms import compiled
 
 #: A cell resolves its density while jumps at its facets are below this share of its mean.
 LARGEST_JUMP = 0.1

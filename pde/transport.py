@@ -17,6 +17,7 @@ from dolfinx import fem, la
 
 from meanformer.attention.spaces import Array
 from meanformer.pde.elements import Elements
+from meanformer.pde.forms import compiled
 
 
 def upwind_flux(density: Any, velocity: Any, normal: Any) -> Any:
@@ -93,8 +94,3 @@ class Transport:
             self.outflow = float(leaving.sum())
             moments -= leaving
         return self._elements.solve_mass(moments)
-
-
-def compiled(form: Any) -> fem.Form:
-    """A form compiled for speed on this machine."""
-    return fem.form(form, jit_options={"cffi_extra_compile_args": ["-O3", "-march=native", "-w"]})

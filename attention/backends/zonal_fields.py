@@ -12,14 +12,11 @@ from mpi4py import MPI
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
 from meanformer.attention import harmonics
 from meanformer.attention.backends import fourier
-from meanformer.attention.nonuniform import crowded
+from meanformer.attention.nonuniform import Moments, crowded
 from meanformer.attention.spaces import Array
-
-Moments = npt.NDArray[np.complex128]
 
 # Quotients of smaller numbers lose digits.
 _AT_POLE = 1e-290

@@ -29,11 +29,10 @@ from meanformer.attention.backends.zonal import (
 from meanformer.attention.backends.zonal_fields import (
     CircleField,
     Field,
-    Moments,
     Multipliers,
     SphereField,
 )
-from meanformer.attention.nonuniform import LEAST_ERROR, MODERATE_ERROR
+from meanformer.attention.nonuniform import LEAST_ERROR, MODERATE_ERROR, Moments
 from meanformer.attention.spaces import Array, Sphere
 
 # The transforms' own errors are not always as well spread as the moments of the measure.
