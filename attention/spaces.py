@@ -42,9 +42,18 @@ class Sphere:
 
         Returns:
             The projected vectors, ``shape=(m, d)``.
+
+        Raises:
+            ValueError: If the shapes differ.
         """
+        points, vectors = (np.ascontiguousarray(a, dtype=float) for a in (points, vectors))
+        if points.shape != vectors.shape or points.ndim != 2:
+            raise ValueError(
+                f"tangent: points have shape {points.shape}, vectors {vectors.shape}; both must "
+                "have (m, d)"
+            )
         projected = np.empty_like(points)
-        project(np.ascontiguousarray(vectors), np.ascontiguousarray(points), projected)
+        project(vectors, points, projected)
         return projected
 
     def retract(self, points: Array) -> Array:

@@ -233,10 +233,12 @@ class DensitySolver:
         except StepTooSmallError as error:
             speed = float(self._flow.speeds().max(initial=0.0))
             speed = self.comm.allreduce(speed, op=MPI.MAX)
-            raise StepTooSmallError(
-                f"{error}; speeds reach {speed:.3g}, perhaps where there is no mass: a smaller "
-                "mesh would not go there"
-            ) from None
+            reason = f"{error}; speeds reach {speed:.3g}"
+            if self.diffusion is not None:
+                reason += f" and kappa is {self.temperature:g}"
+            elif not isinstance(self.space, Sphere):
+                reason += ", perhaps where there is no mass: a smaller mesh would not go there"
+            raise StepTooSmallError(reason) from None
 
     def _largest_step(self, field: Field) -> float:
         """The fixed step, or the largest that is safe for transport and resolves the dynamics."""

@@ -125,6 +125,14 @@ class Diffusion:
         self._is_open = True
         self._right, self._solution = self._stiffness.createVecs()
         self.iterations = self.solutions = 0
+        self._set_coefficient(1.0)
+        try:
+            self._solver.setUp()
+        except PETSc.Error as error:
+            self.close()
+            raise PetscOptionError(
+                f"PETSc cannot set up the solver of -{PREFIX}...: {error}"
+            ) from None
 
     def __call__(self, values: Array) -> Array:
         """Lap rho, ``shape=(cells, n)``. Collective.
@@ -152,7 +160,10 @@ class Diffusion:
         self._set_coefficient(coefficient)
         self._solution.array[:] = values.ravel()
         self._mass.mult(self._solution, self._right)
-        self._solver.solve(self._right, self._solution)
+        try:
+            self._solver.solve(self._right, self._solution)
+        except PETSc.Error as error:
+            raise LinearSolverError(f"diffusion: PETSc cannot solve: {error}") from None
         reason = self._solver.getConvergedReason()
         if reason <= 0:
             raise LinearSolverError(
@@ -208,6 +219,8 @@ def _solver(comm: MPI.Intracomm) -> PETSc.KSP:
         options[PREFIX + name] = _DEFAULTS[name]
     try:
         solver.setFromOptions()
+        if solver.getType() == PETSc.KSP.Type.PREONLY:
+            solver.setInitialGuessNonzero(False)
     except PETSc.Error as error:
         solver.destroy()
         raise PetscOptionError(f"PETSc refuses an option -{PREFIX}...: {error}") from None

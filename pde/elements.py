@@ -100,6 +100,10 @@ class Elements:
         """
         exact = initial_values(initial, self.domain, self.quadrature, self.points)
         weights = self.quadrature.weights
+        # In units of about the largest value, whatever its size: nothing over- or underflows.
+        largest = self.comm.allreduce(float(np.abs(exact).max(initial=0.0)), op=MPI.MAX)
+        exponent = np.frexp(largest)[1]
+        exact = np.ldexp(exact, -exponent)
         total = self.comm.allreduce(float(exact @ weights.ravel()))
         if not (np.isfinite(total) and total > 0):
             raise InitialDensityError(
@@ -109,7 +113,7 @@ class Elements:
         if self.comm.allreduce(self.limiter(values)):
             raise InitialDensityError("it is negative on a cell")
         values /= self.mass(values)
-        return values, float(total)
+        return values, float(np.ldexp(total, exponent))
 
     def mass(self, values: Array) -> float:
         """Integral of a density. Collective."""

@@ -10,7 +10,9 @@ import ufl
 from dolfinx import fem, mesh
 from ufl.algorithms.analysis import extract_arguments, extract_coefficients, extract_constants
 from ufl.algorithms.remove_complex_nodes import remove_complex_nodes
+from ufl.corealg.traversal import unique_pre_traversal
 from ufl.domain import extract_domains
+from ufl.restriction import Restricted
 
 from meanformer.attention.spaces import Array
 from meanformer.pde.quadrature import CellQuadrature
@@ -42,25 +44,31 @@ def initial_values(
     """
     if isinstance(initial, ufl.core.expr.Expr):  # which has a __call__, too
         return _of_expression(initial, domain, rule)
-    if not callable(initial):
+    if not callable(initial) or isinstance(initial, ufl.BaseForm):  # forms have a __call__, too
         raise ValueError(
             f"initial is a {type(initial).__name__}; it must be a callable from points to values, "
             "or a UFL expression"
         )
-    values = np.asarray(initial(points))
-    faults = domain.comm.allgather(_fault_of_values(values, len(points)))
+    values, fault = _of_callable(initial, points.copy())  # which it may change
+    faults = domain.comm.allgather(fault)
     if any(faults):
         raise ValueError(f"initial {next(filter(None, faults))}")
-    return values.astype(float, copy=False)
+    return values
 
 
-def _fault_of_values(values: np.ndarray, count: int) -> str:
-    """What is wrong with the values of a callable, or an empty string."""
+def _of_callable(initial: Callable[[Array], Array], points: Array) -> tuple[Array, str]:
+    """The values of a callable, and what is wrong with them, or an empty string."""
+    count = len(points)
+    try:
+        values = np.asarray(initial(points))
+        if np.iscomplexobj(values):
+            return np.zeros(count), "returns complex values; they must be real"
+        values = values.astype(float, copy=False)
+    except Exception as error:  # of this rank alone, perhaps: the others must hear of it
+        return np.zeros(count), f"raises {error!r}"
     if values.shape != (count,):
-        return f"returns shape {values.shape} for {count} points; it must return {(count,)}"
-    if np.iscomplexobj(values):
-        return "returns complex values; they must be real"
-    return ""
+        return values, f"returns shape {values.shape} for {count} points; it must be {(count,)}"
+    return values, ""
 
 
 def _of_expression(expression: Any, domain: mesh.Mesh, rule: CellQuadrature) -> Array:
@@ -72,7 +80,7 @@ def _of_expression(expression: Any, domain: mesh.Mesh, rule: CellQuadrature) -> 
     try:
         compiled = fem.Expression(expression, rule.reference, domain.comm, dtype=np.float64)
     except Exception as error:  # whatever compilers raise, on every rank
-        raise ValueError(f"initial cannot be evaluated in cells: {error}") from error
+        raise ValueError(f"initial cannot be evaluated in cells: {error!r}") from error
     cells = np.arange(len(rule.weights), dtype=np.int32)
     values: Array = compiled.eval(domain, cells)
     return values.ravel()
@@ -86,6 +94,8 @@ def _fault_of_expression(expression: Any, domain: mesh.Mesh) -> str:
         return "has free indices; it must be a scalar"
     if any(each != domain.ufl_domain() for each in extract_domains(expression)):
         return "lives on another mesh; it must be an expression on the mesh of the density"
+    if any(isinstance(part, Restricted) for part in unique_pre_traversal(expression)):
+        return "has a restriction or an average at facets; it must have values in cells"
     if extract_arguments(expression):
         return "has a trial or test function; it must be an expression with values"
     for part in (*extract_coefficients(expression), *extract_constants(expression)):

@@ -13,6 +13,8 @@ from meanformer.pde.quadrature import facet_points
 
 # No density grows to this; beyond it products with e^{<Ax,y>} would overflow.
 _BLOWN_UP = 1e100
+# Of a cell's mean, is left everywhere: zero less round-off would be negative.
+_LEFT = 1e-12
 
 
 @numba.njit(cache=True)
@@ -38,8 +40,8 @@ def _limit(values, mean_weights, basis):  # type: ignore[no-untyped-def]
             for i in range(size):
                 value += basis[q, i] * values[c, i]
             low = min(low, value)
-        if low < 0:
-            share = mean / (mean - low)
+        if low < _LEFT * mean:
+            share = mean * (1 - _LEFT) / (mean - low)
             for i in range(size):
                 values[c, i] = max(0.0, mean + share * (values[c, i] - mean))
     return negative

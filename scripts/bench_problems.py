@@ -113,7 +113,7 @@ def error_of(problem: Problem, measure: Measure, velocity: npt.NDArray[Any]) -> 
         logits = y @ (a @ target)
         terms = w * np.exp(logits - logits.max())
         mean = (terms / terms.sum()) @ y
-        wanted = problem.space.tangent(target[None].astype(float), mean[None].astype(float))[0]
+        wanted = problem.space.tangent(target[None], mean[None])[0]
         error = max(error, float(np.linalg.norm((got - wanted).astype(float))))
         largest = max(largest, float(np.linalg.norm(mean.astype(float))))
     return error / largest

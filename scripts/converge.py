@@ -31,6 +31,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--over",
         required=True,
+        action="append",
         metavar="TABLE.KEY=VALUE,...",
         help="any key of the case, and at least two values of it: pde.refinement=2,3,4,5",
     )
@@ -63,7 +64,9 @@ def execute(options: argparse.Namespace) -> int:
 
     comm = MPI.COMM_WORLD
     on_root(comm, lambda: _check_files(options))
-    key, values = _over(options.over)
+    if len(options.over) > 1:
+        raise CaseError(["--over: given more than once; a study is over one key"], "command line")
+    key, values = _over(options.over[0])
     study = converge(
         options.case,
         key,

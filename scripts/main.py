@@ -41,6 +41,7 @@ def _execute(options: argparse.Namespace) -> int:
         return code
     except CaseError as error:  # on every rank
         if comm.rank == 0:
+            error.source = error.source or str(options.case)
             print(error, file=sys.stderr)
         return WRONG
     except (Exception, KeyboardInterrupt):

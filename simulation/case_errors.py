@@ -31,14 +31,14 @@ class CaseError(ValueError):
 
     Args:
         problems: One line each, starting with the full path of the key.
-        source: Where the case came from, usually the path of its file.
+        source: Where the case came from, usually the path of its file; None if unknown.
 
     Attributes:
         problems: The same lines.
         source: The same source.
     """
 
-    def __init__(self, problems: Iterable[str], source: str = "case") -> None:
+    def __init__(self, problems: Iterable[str], source: str | None = None) -> None:
         """Keep the problems and the source."""
         self.problems = tuple(problems)
         self.source = source
@@ -50,7 +50,9 @@ class CaseError(ValueError):
             count = "1 problem"
         else:
             count = f"{len(self.problems)} problems"
-        return "\n".join([f"{self.source}: {count}", *(f"  {line}" for line in self.problems)])
+        return "\n".join(
+            [f"{self.source or 'case'}: {count}", *(f"  {line}" for line in self.problems)]
+        )
 
 
 def refusal(*problems: tuple[str, str]) -> PydanticCustomError:

@@ -38,7 +38,7 @@ def variants_of(
         raise CaseError([f"{key}: a study needs at least two values"], "command line")
     variants: list[tuple[Any, Case]] = []
     problems: list[str] = []
-    source = ""
+    source: str | None = None
     for text in texts:
         try:
             one = _variant(case, [*overrides, f"{key}={text}"])

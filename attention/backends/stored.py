@@ -54,6 +54,7 @@ class StoredSums:
             case Sigmoid(offset):
                 self._kernel = expit(logits + offset)
         self._columns = np.column_stack([np.ones(len(everywhere)), everywhere])
+        self._size = float(np.abs(everywhere).max(initial=0.0)) or 1.0
 
     def sums(self, weights: Array, log_factors: Array | None = None) -> Sums:
         """See ``Backend``."""
@@ -73,8 +74,9 @@ class StoredSums:
     def _masses(self, weights: Array, log_factors: Array | None) -> tuple[Array, float] | None:
         """All ranks' weights times e^{factors - c}, and c; None where their sizes are extreme."""
         masses = self._gather(weights)
+        largest = max(masses.max(initial=0.0), -masses.min(initial=0.0))
         low, high = _SIZES
-        if not low < max(masses.max(initial=0.0), -masses.min(initial=0.0)) < high:
+        if not all(low < size < high for size in (largest, largest * self._size)):
             return None
         if log_factors is None:
             return masses, 0.0

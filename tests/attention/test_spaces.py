@@ -22,6 +22,14 @@ class TestSphere:
         along = np.einsum("ij,ij->i", removed, x)[:, None] * x
         assert np.abs(removed - along).max() < 1e-14
 
+    def test_tangent_takes_points_of_any_numbers(self, dimension):
+        # Rows of the identity, in integers: a coordinate vanishes.
+        space, (_, w) = Sphere(dimension), self.vectors(dimension)
+        wanted = w[:dimension] * (1 - np.eye(dimension))
+        assert np.array_equal(space.tangent(np.eye(dimension, dtype=int), w[:dimension]), wanted)
+        with pytest.raises(ValueError, match="tangent: points have shape"):
+            space.tangent(np.eye(dimension), w[: dimension + 1])
+
     def test_retract_is_the_nearest_point(self, dimension):
         space, (points, other) = Sphere(dimension), self.vectors(dimension)
         x = space.retract(points)

@@ -106,6 +106,13 @@ def wrong_starts(domain):
         (ufl.TestFunction(lagrange), "test function"),
         (ufl.Coefficient(lagrange), "without values"),
         (ufl.FacetNormal(domain)[0], "ReferenceNormal|on rank 0|on root node"),
+        (
+            ufl.avg(fem.Function(fem.functionspace(domain, ("Discontinuous Lagrange", 0)))),
+            "average",
+        ),
+        (2 + ufl.avg(x[0]), "average"),
+        (x[0]("+") ** 2, "restriction"),
+        (x[0] * ufl.dx, "callable"),
         (1.0, "callable"),
         ("bump", "callable"),
         (np.ones(3), "callable"),
@@ -113,6 +120,7 @@ def wrong_starts(domain):
         (lambda points: points, "shape"),
         (lambda points: np.ones((len(points), 1)), "shape"),
         (lambda points: np.ones(len(points), dtype=complex), "complex"),
+        (lambda points: np.full(len(points), "one"), "raises ValueError"),
     ]
 
 
@@ -122,6 +130,42 @@ def test_what_is_no_density_is_refused():
     for start, reason in wrong_starts(domain):
         with pytest.raises(ValueError, match=rf"^initial.*({reason})"):
             DensitySolver(domain, Attention(), 1, start)
+
+
+@pytest.mark.mpi
+def test_a_callable_may_work_in_place():
+    def in_place(points):
+        points -= 0.2
+        return np.exp(-(points**2).sum(axis=1))
+
+    elements = Elements(MESHES["plane"](), 2)
+    before = elements.points.copy()
+    values, _ = elements.project(in_place)
+    wanted, _ = elements.project(lambda points: np.exp(-((points - 0.2) ** 2).sum(axis=1)))
+    assert np.array_equal(elements.points, before)
+    assert np.array_equal(values, wanted)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("size", [1e-310, 1e-200, 1e200, 1e300])
+def test_values_may_have_any_size(size):
+    elements = Elements(MESHES["plane"](), 2)
+    values, mass = elements.project(lambda points: size * bump(points))
+    wanted, unit = elements.project(bump)
+    # 1e-310 has twelve digits left.
+    assert np.abs(values - wanted).max(initial=0.0) < 1e-10 * np.abs(wanted).max(initial=1.0)
+    assert mass / size == pytest.approx(unit, rel=1e-10)
+
+
+@pytest.mark.mpi
+def test_what_fails_on_one_rank_is_told_on_all():
+    def broken(points):
+        if WORLD.rank == WORLD.size - 1:
+            raise OSError("no such table")
+        return np.ones(len(points))
+
+    with pytest.raises(ValueError, match=r"^initial raises OSError\('no such table'\)"):
+        DensitySolver(MESHES["plane"](), Attention(), 1, broken)
 
 
 @pytest.mark.mpi

@@ -357,3 +357,21 @@ def test_values_do_not_depend_on_the_number_of_ranks(kind, temperature):
     alone, together = final(MPI.COMM_SELF), final(MPI.COMM_WORLD)
     bound = 1e-10 if temperature else 1e-12  # with an iterative solver, without one
     assert np.abs(alone - together).max() < bound * alone.max()
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.05])
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_large_logits_meet_no_weight_below_zero(degree, temperature):
+    """Of a density that is -1e-18 somewhere, attention at logits of thousands would see it alone."""
+    start = Mixture((Gaussian((-1.0,), 0.1), Box((0.0,), (1.0,))), (1.0, 2.0))
+    solver = DensitySolver(
+        box(MPI.COMM_WORLD, 4.0, 32, 1),
+        Attention(beta=300.0, value=-1.0),
+        degree,
+        start.density,
+        temperature=temperature,
+    )
+    while solver.time < 0.02:
+        solver.step(0.02)
+        assert solver.weights.min() >= 0
+    solver.close()

@@ -113,6 +113,7 @@ def test_a_warning_names_the_run(folder, capfd):
 
 WRONG = {
     "unknown key": (["--over", "pde.refinment=1,2"], "did you mean 'refinement'"),
+    "two keys": (["--over", "time.step=0.1,0.2", "--over", "pde.degree=1,2"], "more than once"),
     "value": (["--over", "pde.refinement=1,99"], "pde.refinement: 99 is not allowed"),
     "no values": (["--over", "pde.refinement"], "no '='"),
     "one value": (["--over", "pde.refinement=3"], "at least two values"),

@@ -102,6 +102,7 @@ end = 0.01
     [
         ("-diffusion_pc_type jacobi -diffusion_ksp_converged_reason", 0, "converged"),
         ("-diffusion_pc_type nonsense", 2, "--petsc"),
+        ("-diffusion_pc_type lu -diffusion_pc_factor_mat_solver_type none", 2, "--petsc"),
         ("diffusion_pc_type jacobi", 2, "-name"),
     ],
 )

@@ -58,6 +58,12 @@ def test_weights_and_factors_of_any_size(size, spread):
     assert np.abs(np.subtract(*means)).max() < 1e-12
 
 
+def test_points_of_any_size():
+    y = np.array([[1e-230], [3e-230]])
+    sums = StoredSums(y, y, None, Exponential()).sums(np.full(2, 1e-99))
+    assert np.allclose(sums.moment[:, 0] / sums.partition, 2e-230, rtol=1e-15, atol=0)
+
+
 def test_nothing_has_no_sums():
     x, y, _ = cloud(3)
     sums = StoredSums(x, y, None, Exponential()).sums(np.zeros(len(y)))
