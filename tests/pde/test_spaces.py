@@ -362,7 +362,7 @@ def test_values_do_not_depend_on_the_number_of_ranks(kind, temperature):
 @pytest.mark.parametrize("temperature", [0.0, 0.05])
 @pytest.mark.parametrize("degree", [1, 2, 3])
 def test_large_logits_meet_no_weight_below_zero(degree, temperature):
-    """Of a density that is -1e-18 somewhere, attention at logits of thousands would see it alone."""
+    # Where a density is -1e-18, attention at logits of thousands would see nothing else.
     start = Mixture((Gaussian((-1.0,), 0.1), Box((0.0,), (1.0,))), (1.0, 2.0))
     solver = DensitySolver(
         box(MPI.COMM_WORLD, 4.0, 32, 1),
