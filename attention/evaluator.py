@@ -199,16 +199,18 @@ class Evaluator:
 
     def _total(self, weights: Array) -> float:
         """Sum of all ranks' |w|, once they are known to be good."""
-        problem = None
+        # A rank with a problem makes the sum nan: one reduction says it all.
+        problem, mine = None, np.nan
         if weights.shape == _NO_NUMBERS:
             problem = "weights must be real numbers"
         elif weights.shape != self._points.shape[:1]:
             problem = f"weights have shape {weights.shape}; expected {self._points.shape[:1]}"
-        elif not np.all(np.isfinite(weights)):
+        elif not np.isfinite(sum_ := np.abs(weights).sum()) and not np.all(np.isfinite(weights)):
             first = int(np.argmin(np.isfinite(weights)))
             problem = f"weights[{first}] is {weights[first]}; weights must be finite"
-        # A rank with a problem makes the sum nan: one reduction says it all.
-        total = self._sum(np.nan if problem else float(np.abs(weights).sum()))
+        else:
+            mine = float(sum_)
+        total = self._sum(mine)
         if np.isnan(total):
             self._agree(problem)
         return total

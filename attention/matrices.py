@@ -21,7 +21,12 @@ def matrix_of(given: npt.ArrayLike | None) -> Array:
 
 
 def times(left: Array, right: Array) -> Array:
-    """Product of two matrices, either of which may be a multiple of the identity."""
+    """Product of two matrices, either of which may be a multiple of the identity.
+
+    May be ``left`` itself.
+    """
+    if right.ndim == 0 and right == 1:
+        return left
     return left @ right if left.ndim and right.ndim else left * right
 
 

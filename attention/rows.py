@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import numba
 
+# The reciprocals of smaller numbers lose digits, or overflow.
+_SMALL = 1e-300
+
 
 @numba.njit(cache=True)
 def divide(vectors, numbers, quotients):  # type: ignore[no-untyped-def]
     """quotients[i] = vectors[i] / numbers[i]."""
     count, dimension = vectors.shape
     for i in range(count):
-        for k in range(dimension):
-            quotients[i, k] = vectors[i, k] / numbers[i]
+        if abs(numbers[i]) > _SMALL:
+            reciprocal = 1 / numbers[i]
+            for k in range(dimension):
+                quotients[i, k] = vectors[i, k] * reciprocal
+        else:
+            for k in range(dimension):
+                quotients[i, k] = vectors[i, k] / numbers[i]
 
 
 @numba.njit(cache=True)
