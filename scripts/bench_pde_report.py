@@ -154,8 +154,6 @@ def _draw_growth(panel: Any, rows: list[Row]) -> None:
 
 def _draw_circle(panel: Any, rows: list[Row]) -> None:
     """Seconds against error."""
-    from matplotlib.ticker import LogLocator
-
     for what, colour in ((OURS, _OURS), (OWN_STEPS, _OWN_STEPS), (PEER, _PEER)):
         line = [(row.error, row.seconds) for row in rows if row.what == what]
         if line:
@@ -172,9 +170,6 @@ def _draw_circle(panel: Any, rows: list[Row]) -> None:
                 ha="right",
             )
     panel.margins(x=0.45, y=0.15)
-    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    panel.xaxis.set_major_formatter("{x:g}")
-    panel.xaxis.set_minor_formatter("")
     panel.set_xlabel("error of the density in L1")
     panel.set_ylabel("seconds")
     panel.set_title("circle: time for the same accuracy", fontsize=10)
