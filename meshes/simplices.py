@@ -15,6 +15,7 @@ import ufl
 from dolfinx import mesh
 
 from meanformer.meshes.arrays import Array, Indices
+from meanformer.meshes.partition import bisect, with_ghosts
 from meanformer.pde import compat
 
 NAMES = {1: "interval", 2: "triangle", 3: "tetrahedron"}
@@ -47,10 +48,14 @@ def distribute(
     coordinates = basix.ufl.element("Lagrange", NAMES[tdim], degree, shape=(gdim,))
     if comm.rank == 0:
         nodes, cells = build()
+        corners = cells[:, : tdim + 1]
+        owners = bisect(nodes[corners].mean(axis=1), comm.size)
+        receivers, starts = with_ghosts(corners, owners)
     else:
         per_cell = len(lagrange(tdim, degree).points)
         nodes, cells = np.empty((0, gdim)), np.empty((0, per_cell), dtype=np.int64)
-    return compat.create_mesh(comm, cells, nodes, ufl.Mesh(coordinates))
+        receivers, starts = np.empty(0, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    return compat.create_mesh(comm, cells, nodes, ufl.Mesh(coordinates), receivers, starts)
 
 
 def edges(cells: Indices) -> tuple[Indices, Indices]:

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import Any
-
 from mpi4py import MPI
 
 import dolfinx
 import numpy as np
 import numpy.typing as npt
 import ufl
-from dolfinx import mesh
+from dolfinx import graph, mesh
 
 DOLFINX_VERSION: str = dolfinx.__version__
 
 
 def create_mesh(
-    comm: MPI.Comm, cells: npt.NDArray[np.int64], nodes: npt.NDArray[np.float64], domain: ufl.Mesh
+    comm: MPI.Comm,
+    cells: npt.NDArray[np.int64],
+    nodes: npt.NDArray[np.float64],
+    domain: ufl.Mesh,
+    receivers: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
 ) -> mesh.Mesh:
-    """``mesh.create_mesh`` with ghosts across shared facets, which DG needs in parallel."""
-    arguments: dict[str, Any] = {}
-    if "max_facet_to_cell_links" in inspect.signature(mesh.create_cell_partitioner).parameters:
-        arguments["max_facet_to_cell_links"] = 2  # a surface without branches
-    partitioner = mesh.create_cell_partitioner(mesh.GhostMode.shared_facet, **arguments)
-    return mesh.create_mesh(comm, cells=cells, x=nodes, e=domain, partitioner=partitioner)
+    """``mesh.create_mesh``, given which ranks get each of this rank's cells, the owner first.
+
+    Args:
+        comm: The ranks that share the mesh.
+        cells: Nodes of each cell, ``shape=(cells, nodes per cell)``.
+        nodes: Their coordinates, ``shape=(nodes, d)``.
+        domain: The geometry's element.
+        receivers: The ranks, cell by cell.
+        starts: Where those of each cell begin, ``shape=(cells + 1,)``.
+    """
+    destinations = graph.adjacencylist(receivers.astype(np.int32), starts.astype(np.int32))
+    destinations = getattr(destinations, "_cpp_object", destinations)
+    return mesh.create_mesh(
+        comm, cells=cells, x=nodes, e=domain, partitioner=lambda *_: destinations
+    )
 
 
 def geometry_dofmap(domain: mesh.Mesh) -> npt.NDArray[np.int32]:

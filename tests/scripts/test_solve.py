@@ -57,6 +57,19 @@ def test_solve_runs_and_says_where_the_run_is(tmp_path):
     assert not (tmp_path / "runs/small/pde.csv").exists()
 
 
+def test_runs_on_as_many_ranks_give_the_same_bytes(tmp_path):
+    case = ROOT / "cases/two-caps.toml"
+    options = ["--set", "time.end=0.02", "--set", "particles.number=500"]
+    tables = []
+    for name in ("first", "second"):
+        done = meanformer_command(
+            "solve", case, "--output", name, *options, folder=tmp_path, ranks=2
+        )
+        assert done.returncode == 0, done.stderr
+        tables.append([(tmp_path / name / f"{t}.csv").read_bytes() for t in ("pde", "compare")])
+    assert tables[0] == tables[1]
+
+
 def test_output_and_set_override_the_case(tmp_path):
     (tmp_path / "small.toml").write_text(RIGHT)
     options = ["--output", "elsewhere", "--set", "time.end=0.1", "--set", "particles.number=7"]
