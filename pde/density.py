@@ -18,6 +18,7 @@ from meanformer.pde import imex, ssp
 from meanformer.pde.diffusion import Diffusion
 from meanformer.pde.elements import Elements
 from meanformer.pde.flow import AttentionFlow
+from meanformer.pde.forms import set_values
 from meanformer.pde.initial import InitialDensity
 from meanformer.pde.steppers import ExplicitStepper, ImexStepper
 
@@ -169,8 +170,7 @@ class DensitySolver:
     @property
     def density(self) -> fem.Function:
         """The density as a DOLFINx function, ghosts updated. Collective."""
-        self._density.x.array[: self.values.size] = self.values.ravel()
-        self._density.x.scatter_forward()
+        set_values(self._density, self.values)
         return self._density
 
     @property

@@ -15,7 +15,7 @@ import ufl
 from dolfinx import fem, la
 
 from meanformer.attention.spaces import Array
-from meanformer.pde.forms import compiled
+from meanformer.pde.forms import assemble, compiled, set_values
 
 
 class Lifting:
@@ -41,11 +41,6 @@ class Lifting:
 
     def __call__(self, values: Array) -> Array:
         """Integrals of l(rho)_k phi_i over each cell, ``shape=(cells, n, d)``. Collective."""
-        density, moments = self._density.x, self._moments
-        density.array[: values.size] = values.ravel()
-        density.scatter_forward()
-        moments.array[:] = 0.0
-        fem.assemble_vector(moments.array, self._form)
-        moments.scatter_reverse(la.InsertMode.add)
-        own: Array = moments.array[: values.size * self._dimension]
+        set_values(self._density, values)
+        own = assemble(self._form, self._moments)[: values.size * self._dimension]
         return own.reshape(*values.shape, self._dimension)

@@ -8,7 +8,7 @@ from dolfinx import fem, la
 
 from meanformer.attention.spaces import Array
 from meanformer.pde.elements import Elements
-from meanformer.pde.forms import compiled
+from meanformer.pde.forms import assemble, compiled, set_values
 
 #: A cell resolves its density while jumps at its facets are below this share of its mean.
 LARGEST_JUMP = 0.1
@@ -45,8 +45,7 @@ class Resolution:
         Args:
             values: The density's values on this rank's cells, ``shape=(cells, n)``.
         """
-        self._density.x.array[: values.size] = values.ravel()
-        self._density.x.scatter_forward()
+        set_values(self._density, values)
         sums = self._assemble(self._jumps)
         # A cell without neighbours tells nothing.
         jumps = np.divide(sums, self._areas, out=np.full_like(sums, np.inf), where=self._areas > 0)
@@ -58,8 +57,4 @@ class Resolution:
 
     def _assemble(self, form: fem.Form) -> Array:
         """Moments of a form on this rank's cells, ``shape=(cells,)``."""
-        self._moments.array[:] = 0.0
-        fem.assemble_vector(self._moments.array, form)
-        self._moments.scatter_reverse(la.InsertMode.add)
-        own: Array = self._moments.array[: len(self._elements.integrals)].copy()
-        return own
+        return assemble(form, self._moments)[: len(self._elements.integrals)].copy()

@@ -17,7 +17,7 @@ from dolfinx import fem, la
 
 from meanformer.attention.spaces import Array
 from meanformer.pde.elements import Elements
-from meanformer.pde.forms import compiled
+from meanformer.pde.forms import assemble, compiled, set_values
 
 
 def upwind_flux(density: Any, velocity: Any, normal: Any) -> Any:
@@ -79,18 +79,12 @@ class Transport:
         Returns:
             Its time derivative, of the same shape.
         """
-        density, residual = self._density.x, self._residual
-        density.array[: values.size] = values.ravel()
-        density.scatter_forward()
-        residual.array[:] = 0.0
-        fem.assemble_vector(residual.array, self._form)
-        residual.scatter_reverse(la.InsertMode.add)
-        moments = residual.array[: values.size].reshape(values.shape).copy()
+        set_values(self._density, values)
+        own = assemble(self._form, self._residual)[: values.size]
+        moments = own.reshape(values.shape).copy()
         if self._outflow is not None:
-            # Boundary facets belong to one cell: nothing comes from ghosts.
-            residual.array[:] = 0.0
-            fem.assemble_vector(residual.array, self._outflow)
-            leaving = residual.array[: values.size].reshape(values.shape)
+            own = assemble(self._outflow, self._residual)[: values.size]
+            leaving = own.reshape(values.shape)
             self.outflow = float(leaving.sum())
             moments -= leaving
         return self._elements.solve_mass(moments)
