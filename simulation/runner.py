@@ -83,8 +83,8 @@ def run(
     Args:
         case: What to run.
         output: Folder for the files of the run; None writes nothing. With a folder, SIGTERM,
-            SIGINT (Ctrl-C) or SIGUSR1 to any rank end the run after the present step, with a
-            checkpoint.
+            SIGHUP, SIGINT (Ctrl-C) or SIGUSR1 to any rank end the run after the present step, with
+            a checkpoint.
         comm: The ranks that share the work.
         progress: Show progress on rank 0's terminal.
         resume: Go on from the last checkpoint in ``output``, on any number of ranks; on as many
@@ -122,9 +122,12 @@ def run(
         seconds = {"setup": perf_counter() - began}
         try:
             status, reason = _integrate(case, state, start, observers, seconds)
-        finally:
-            if state.density is not None:
-                state.density.close()
+        except BaseException:
+            # Perhaps of this rank alone: the others are elsewhere, and closing waits for them.
+            if comm.size == 1:
+                _close(state, observers)
+            raise
+        _close(state, observers)
         seconds["total"] = perf_counter() - began
         summary = summarise(state, status, reason, start.resumed_at, tables, seconds)
         if folder is not None and comm.rank == 0:
@@ -149,10 +152,17 @@ def _integrate(
     except _STOPS as stop:
         # All of them are raised on every rank at once.
         return "stopped", str(stop)
-    finally:
+    return "done", None
+
+
+def _close(state: State, observers: list[Observer]) -> None:
+    """Close the files of observers, then the density. Collective."""
+    try:
         for observer in observers:
             observer.close()
-    return "done", None
+    finally:
+        if state.density is not None:
+            state.density.close()
 
 
 def _stems(case: Case) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 
 import meanformer
 from meanformer.scripts.main import main
+from meanformer.simulation import Case
 
 ROOT = Path(meanformer.__file__).parent
 MPIRUN = shutil.which("mpirun")
@@ -30,8 +31,8 @@ end = 0.2
 CALL = "from meanformer.scripts.main import main; raise SystemExit(main())"
 
 
-def meanformer_command(*arguments, folder, ranks=1):
-    command = [sys.executable, "-c", CALL, *map(str, arguments)]
+def meanformer_command(*arguments, folder, ranks=1, script=CALL):
+    command = [sys.executable, "-c", script, *map(str, arguments)]
     if ranks > 1:
         command = [MPIRUN, "-n", str(ranks), *command]
     # Not the launcher's own variables, where the tests themselves run under mpirun.
@@ -214,3 +215,91 @@ def test_the_example_cases_run(path, ranks, tmp_path):
     options = ["--output", "run", "--set", "time.end=0.1"]
     done = meanformer_command("solve", path, *options, folder=tmp_path, ranks=ranks)
     assert done.returncode == 0, done.stderr
+
+
+FULL = """
+title = "A full disk"
+[attention]
+beta = 1.0
+[initial]
+kind = "von-mises-fisher"
+mean = [0.0, 0.0, 1.0]
+concentration = 2.0
+[pde]
+refinement = 3
+degree = 1
+[particles]
+number = 4000
+[compare]
+metrics = ["harmonic"]
+[time]
+end = 4.0
+sample_every = 0.05
+[output]
+checkpoint_every = 0.1
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a file system of 3 MB, and what makes it larger."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield (
+        folder,
+        lambda: subprocess.run(["mount", "-o", "remount,size=500m", str(folder)], check=True),
+    )
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_all_ranks(small_disk, tmp_path):
+    disk, grow = small_disk
+    case = tmp_path / "full.toml"
+    case.write_text(FULL)
+    arguments = ("solve", case, "--output", disk / "run", "--set", "time.end=1.5")
+    failed = meanformer_command(*arguments, folder=tmp_path, ranks=2)
+    assert failed.returncode not in (0, 2, 3, 4), failed.stderr
+    assert "No space left" in failed.stderr
+    grow()
+    resumed = meanformer_command(*arguments, "--resume", folder=tmp_path, ranks=2)
+    assert resumed.returncode == 0, resumed.stderr
+    whole = meanformer_command(
+        *arguments[:2], "--output", tmp_path / "whole", *arguments[4:], folder=tmp_path, ranks=2
+    )
+    assert whole.returncode == 0, whole.stderr
+    for name in ("pde.csv", "particles.csv", "compare.csv"):
+        assert (disk / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_error_on_one_rank_ends_all(rank, tmp_path):
+    case = tmp_path / "full.toml"
+    case.write_text(FULL)
+    script = f"""
+from mpi4py import MPI
+from meanformer.simulation.diagnostics import TokenDiagnostics
+sample = TokenDiagnostics.sample
+def fail(self, state):
+    if state.time > 0.1 and state.comm.rank == {rank}:
+        raise OSError(f"rank {rank} fails")
+    sample(self, state)
+TokenDiagnostics.sample = fail
+{CALL}"""
+    failed = meanformer_command(
+        "solve", case, "--output", tmp_path / "run", folder=tmp_path, ranks=2, script=script
+    )
+    assert failed.returncode not in (0, 2, 3, 4)
+    assert f"rank {rank} fails" in failed.stderr
+    assert (tmp_path / "run/checkpoint/latest.json").exists()
+
+
+@pytest.mark.parametrize("left_out, stays", [("particles", "pde"), ("pde", "particles")])
+def test_a_table_is_left_out(left_out, stays, tmp_path):
+    path = tmp_path / "full.toml"
+    path.write_text(FULL)
+    case = Case.load(path, [f"{left_out}=none"])
+    assert getattr(case, left_out) is None and case.compare is None
+    assert getattr(case, stays) is not None
