@@ -11,13 +11,15 @@ __all__ = ["apply_overrides"]
 
 _SEGMENT = re.compile(r"([A-Za-z0-9_-]+)((?:\[\d+\])*)")
 _FORM = "must be table.key=value"
+_SOLVERS = (["pde"], ["particles"])  # tables that a case may lack
 
 
 def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> None:
     """Set keys of a parsed case file in place; a table that is missing is created.
 
     A value is read as TOML, and as a bare string where it is not TOML. A path may enter a list:
-    ``initial.components[0].weight=2``.
+    ``initial.components[0].weight=2``. ``pde=none`` and ``particles=none`` leave that table out and
+    with it ``[compare]``, which needs both.
 
     Args:
         data: The parsed file.
@@ -30,7 +32,12 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> None:
     for override in overrides:
         try:
             path, text = _split(override)
-            _assign(data, path, _value(text))
+            if path in _SOLVERS and text == "none":
+                # A comparison needs both solvers.
+                data.pop(str(path[0]), None)
+                data.pop("compare", None)
+            else:
+                _assign(data, path, _value(text))
         except _OverrideError as error:
             problems.append(f"override {override!r}: {error}")
     if problems:
