@@ -23,7 +23,7 @@ def add_parser(verbs: Any) -> None:
         help="run a case file",
         description="Run what the case file has tables for, alone or under mpirun.",
         epilog="Exit codes: 0 done; 2 the case or the command line is wrong, nothing is written; "
-        "3 the run stopped itself; 4 a signal (SIGTERM, SIGUSR1 or Ctrl-C) stopped it, a "
+        "3 the run stopped itself; 4 a signal (SIGTERM, SIGHUP, SIGUSR1 or Ctrl-C) stopped it, a "
         "checkpoint is written and --resume goes on. Under mpirun, signal a rank, or mpirun by "
         "SIGUSR1: at SIGTERM it kills the ranks, perhaps before a checkpoint is written.",
     )
@@ -100,12 +100,13 @@ def _report(summary: dict[str, Any], folder: Path, options: argparse.Namespace) 
     seconds = summary["wall_time"]["total"]
     print(f"t = {summary['time']:g} after {seconds:.1f} s ({steps} steps): {folder}")
     if summary["status"] == "interrupted":
-        print(f"to go on: {_resuming(options)}", file=sys.stderr)
+        print(f"to go on: {_resuming(options, summary['ranks'])}", file=sys.stderr)
 
 
-def _resuming(options: argparse.Namespace) -> str:
-    """The command that goes on with a run."""
-    words = ["meanformer", "solve", str(options.case)]
+def _resuming(options: argparse.Namespace, ranks: int) -> str:
+    """The command that goes on with a run on as many ranks."""
+    words = ["mpirun", "-n", str(ranks)] if ranks > 1 else []
+    words += ["meanformer", "solve", str(options.case)]
     if options.output:
         words += ["--output", str(options.output)]
     for override in options.set:

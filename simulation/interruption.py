@@ -15,15 +15,17 @@ from meanformer.simulation.state import State
 
 # mpirun forwards SIGUSR1 and lets the ranks end by themselves. At SIGTERM it kills them: that of
 # Open MPI 5 a quarter of a second after it has told them.
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 _SECONDS_BEFORE_INSISTING = 1.0
 
 
 class Interruption(Observer):
-    """Stop the run after the step in which SIGTERM, SIGINT (Ctrl-C) or SIGUSR1 reaches any rank.
+    """Stop the run after the step in which a signal reaches any rank.
 
-    A context manager: outside of it signals mean what they did before. Ctrl-C a second time, a
-    second or more later, does not wait for the end of a step. Signals reach Python's main thread
+    The signals are SIGTERM, SIGINT (Ctrl-C), SIGUSR1 and SIGHUP (the terminal is gone).
+
+    It is a context manager: outside of it signals mean what they did before. Ctrl-C a second time,
+    a second or more later, does not wait for the end of a step. Signals reach Python's main thread
     only; in other threads nothing is watched.
 
     Args:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from meanformer.simulation.controller import Observer
 from meanformer.simulation.state import State
 
-_SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_LINES = 30.0
 
 
 class TerminalProgress(Observer):

@@ -380,7 +380,9 @@ class TestSlots:
 
 class TestSignals:
     @pytest.mark.mpi
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+    @pytest.mark.parametrize(
+        "number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP]
+    )
     def test_have_their_former_meaning_afterwards(self, number, shared_tmp_path):
         def note(*_):
             pass
