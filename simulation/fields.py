@@ -13,6 +13,7 @@ import pyvista as pv
 from dolfinx import fem, io
 
 from meanformer.pde import DensitySolver
+from meanformer.pde.ghostless import Ghostless
 from meanformer.simulation.controller import Observer
 from meanformer.simulation.folder import replace_file
 from meanformer.simulation.state import State
@@ -22,7 +23,8 @@ class DensityFields(Observer):
     """Write the density to ``density.bp``: open it in ParaView with the VTX reader.
 
     ParaView draws cells from the function's own nodes, so the density is interpolated into
-    equispaced discontinuous elements of at least degree 2.
+    equispaced discontinuous elements of at least degree 2. Each cell is there once, on any number
+    of ranks.
 
     Such a file cannot be continued: a run that goes on writes ``density-2.bp``, ``density-3.bp``,
     ... Of two files that hold the same times, the later one counts.
@@ -43,6 +45,7 @@ class DensityFields(Observer):
             discontinuous=True,
         )
         self._field = fem.Function(fem.functionspace(domain, element), name="density")
+        self._written = Ghostless(self._field)
         self._folder = folder
         self._writer: io.VTXWriter | None = None
 
@@ -51,8 +54,9 @@ class DensityFields(Observer):
         assert state.density is not None
         if self._writer is None:
             path = state.comm.bcast(_first_free(self._folder) if state.comm.rank == 0 else None)
-            self._writer = io.VTXWriter(state.comm, path, self._field, engine="BP4")
+            self._writer = io.VTXWriter(state.comm, path, self._written.function, engine="BP4")
         self._field.interpolate(state.density.density)
+        self._written.update()
         self._writer.write(state.density.time)
 
     def close(self) -> None:
