@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +16,9 @@ from meanformer.simulation.case import Case, CaseError
 
 #: The case as resolved.
 CASE_FILE = "case.toml"
+
+# What file systems say that lock no folders: there, nothing is locked.
+_NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 T = TypeVar("T")
 
@@ -62,6 +68,31 @@ def replace_file(path: Path, content: bytes, durable: bool = True) -> None:
         raise
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder. The kernel frees it when the process ends, however that is.
+
+    Raises:
+        CaseError: If a run holds it.
+    """
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(number)
+        raise CaseError(
+            [f"output.directory: a run is going on in {folder}; must be another folder"]
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            os.close(number)
+            raise
+    try:
+        yield
+    finally:
+        os.close(number)
+
+
 def open_folder(folder: Path, case: Case) -> None:
     """Make the output folder and write the resolved case into it.
 
@@ -69,7 +100,8 @@ def open_folder(folder: Path, case: Case) -> None:
     ``NAME.1``, ``NAME.2``, ...
 
     Raises:
-        CaseError: If the folder cannot be made, or holds files that no run wrote.
+        CaseError: If the folder cannot be made, holds files that no run wrote, or a run that is
+            going on.
     """
     try:
         if folder.exists():
@@ -101,10 +133,11 @@ def _make_room(folder: Path) -> None:
     if not folder.is_dir():
         raise CaseError([f"output.directory: {folder} is a file; must be a folder, or not exist"])
     if (folder / CASE_FILE).exists():
-        number = 1
-        while (kept := folder.with_name(f"{folder.name}.{number}")).exists():
-            number += 1
-        folder.rename(kept)
+        with locked(folder):
+            number = 1
+            while (kept := folder.with_name(f"{folder.name}.{number}")).exists():
+                number += 1
+            folder.rename(kept)
     elif any(folder.iterdir()):
         raise CaseError(
             [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from meanformer.simulation.controller import (
 )
 from meanformer.simulation.diagnostics import DensityDiagnostics, TokenDiagnostics
 from meanformer.simulation.fields import DensityFields, TokenFields
-from meanformer.simulation.folder import on_root, open_folder
+from meanformer.simulation.folder import locked, on_root, open_folder
 from meanformer.simulation.guards import MassGuard, ResolutionGuard
 from meanformer.simulation.interruption import Interruption
 from meanformer.simulation.progress import TerminalProgress
@@ -97,22 +98,24 @@ def run(
 
     Raises:
         CaseError: If the mesh does not resolve the initial density, or the output folder cannot
-            be used, or holds no run of this case to go on with.
+            be used, holds no run of this case to go on with, or holds a run that is going on.
         ValueError: If ``resume`` is asked for without ``output``.
     """
     began = perf_counter()
     folder = None if output is None else Path(output)
     if resume and folder is None:
         raise ValueError("resume: there must be an output folder to go on from")
-    with Interruption(watch=folder is not None) as interruption:
+    with Interruption(watch=folder is not None) as interruption, ExitStack() as held:
         start = Start()
         if folder is not None and resume:
             start = find_start(folder, case, _stems(case), comm)
         state = build(case, comm)
-        if folder is not None and resume:
-            take_over(start, folder, case, state)
-        elif folder is not None:
-            on_root(comm, partial(open_folder, folder, case))
+        if folder is not None:
+            if not resume:
+                on_root(comm, partial(open_folder, folder, case))
+            on_root(comm, lambda: held.enter_context(locked(folder)))
+            if resume:
+                take_over(start, folder, case, state)
         tables = _tables(case, folder if comm.rank == 0 else None, start)
         observers = _observers(case, state, tables, folder, start)
         if progress:

@@ -13,7 +13,9 @@ import pytest
 
 import meanformer
 from meanformer.scripts.main import main
-from meanformer.simulation import Case
+from meanformer.simulation import Case, CaseError, run
+from meanformer.simulation.diagnostics import TokenDiagnostics
+from meanformer.simulation.folder import locked
 
 ROOT = Path(meanformer.__file__).parent
 MPIRUN = shutil.which("mpirun")
@@ -303,3 +305,39 @@ def test_a_table_is_left_out(left_out, stays, tmp_path):
     case = Case.load(path, [f"{left_out}=none"])
     assert getattr(case, left_out) is None and case.compare is None
     assert getattr(case, stays) is not None
+
+
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_a_second_run_in_the_folder_of_a_live_one_is_refused(resume, tmp_path):
+    folder = tmp_path / "run"
+    (tmp_path / "small.toml").write_text(RIGHT)
+    arguments = ("solve", "small.toml", "--output", folder)
+    assert meanformer_command(*arguments, folder=tmp_path).returncode == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with locked(folder):  # as a run holds it while it is going on
+        refused = meanformer_command(*arguments, *resume, folder=tmp_path)
+    assert refused.returncode == 2
+    assert "a run is going on in" in refused.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("run*/*") if path.is_file()} == {
+        path: text for path, text in before.items() if path.parent == folder
+    }
+    assert not (tmp_path / "run.1").exists()
+    assert meanformer_command(*arguments, *resume, folder=tmp_path).returncode == 0
+
+
+def test_a_run_holds_its_folder(tmp_path):
+    case = Case.from_dict(tomllib.loads(RIGHT))
+    folder, sample, seen = tmp_path / "run", TokenDiagnostics.sample, []
+
+    def look(self, state):
+        with pytest.raises(CaseError, match="a run is going on"), locked(folder):
+            seen.append("free")
+        seen.append("held")
+        sample(self, state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TokenDiagnostics, "sample", look)
+        run(case, folder)
+    assert seen and set(seen) == {"held"}
+    with locked(folder):
+        pass
