@@ -108,14 +108,14 @@ def run(
     with Interruption(watch=folder is not None) as interruption, ExitStack() as held:
         start = Start()
         if folder is not None and resume:
+            on_root(comm, partial(_hold, held, folder))
             start = find_start(folder, case, _stems(case), comm)
         state = build(case, comm)
-        if folder is not None:
-            if not resume:
-                on_root(comm, partial(open_folder, folder, case))
-            on_root(comm, lambda: held.enter_context(locked(folder)))
-            if resume:
-                take_over(start, folder, case, state)
+        if folder is not None and resume:
+            take_over(start, folder, case, state)
+        elif folder is not None:
+            on_root(comm, partial(open_folder, folder, case))
+            on_root(comm, partial(_hold, held, folder))
         tables = _tables(case, folder if comm.rank == 0 else None, start)
         observers = _observers(case, state, tables, folder, start)
         if progress:
@@ -139,6 +139,12 @@ def run(
         tables[stem].columns if stem in tables else {} for stem in ("pde", "particles", "compare")
     )
     return Result(status, pde, particles, compare, summary, state)
+
+
+def _hold(held: ExitStack, folder: Path) -> None:
+    """Lock a folder, if it is there, until ``held`` is closed."""
+    if folder.is_dir():
+        held.enter_context(locked(folder))
 
 
 def _integrate(
