@@ -77,17 +77,14 @@ def locked(folder: Path) -> Iterator[None]:
     """
     number = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(number)
-        raise CaseError(
-            [f"output.directory: a run is going on in {folder}; must be another folder"]
-        ) from None
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            os.close(number)
-            raise
-    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            problem = f"output.directory: a run is going on in {folder}; must be another folder"
+            raise CaseError([problem]) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
         yield
     finally:
         os.close(number)

@@ -42,7 +42,10 @@ class Interruption(Observer):
     def __enter__(self) -> Self:
         """Watch for signals."""
         if self._watch and threading.current_thread() is threading.main_thread():
-            self._former = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            # nohup has SIGHUP ignored, so that a run outlives its terminal.
+            ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            watched = [each for each in _SIGNALS if not (ignored and each == signal.SIGHUP)]
+            self._former = {number: signal.signal(number, self._note) for number in watched}
         return self
 
     def __exit__(

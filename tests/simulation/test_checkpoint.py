@@ -379,6 +379,14 @@ class TestSlots:
 
 
 class TestSignals:
+    def test_under_nohup_a_run_outlives_its_terminal(self, tmp_path):
+        former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with after_steps(DensitySolver, 1, signal_on(0, signal.SIGHUP)):
+                assert run(case(0.2), tmp_path / "run").status == "done"
+        finally:
+            signal.signal(signal.SIGHUP, former)
+
     @pytest.mark.mpi
     @pytest.mark.parametrize(
         "number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP]
