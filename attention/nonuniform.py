@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from itertools import pairwise
 from typing import TypeVar
 
@@ -30,14 +29,14 @@ _POINTS_WORTH_THREADS = 10_000
 _CROWD = 4096
 
 
-@lru_cache
 def transform_threads() -> int:
     """The threads of a transform; ducc0's own pool is made to have as many.
 
-    ducc0 would obey OMP_NUM_THREADS, which is one where BLAS is to leave the cores to others.
+    ducc0 would take all cores, or what OMP_NUM_THREADS was when the process began.
     """
     count = threads()
-    ducc0.misc.resize_thread_pool(count)
+    if ducc0.misc.thread_pool_size() != count:
+        ducc0.misc.resize_thread_pool(count)
     return count
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from meanformer.attention import AttentionDomainError
 from meanformer.attention.steps import StepTooSmallError
+from meanformer.attention.threads import divided_cores
 from meanformer.pde import LinearSolverError, PositivityError
 from meanformer.simulation.build import build
 from meanformer.simulation.case import Case
@@ -105,7 +106,9 @@ def run(
     folder = None if output is None else Path(output)
     if resume and folder is None:
         raise ValueError("resume: there must be an output folder to go on from")
-    with Interruption(watch=folder is not None) as interruption, ExitStack() as held:
+    with ExitStack() as held:
+        held.enter_context(divided_cores(comm))
+        interruption = held.enter_context(Interruption(watch=folder is not None))
         start = Start()
         if folder is not None and resume:
             on_root(comm, partial(_hold, held, folder))
