@@ -25,6 +25,7 @@ LEAST_JACOBIAN = 0.3  # in a perturbed cell, as a share of the straight cell's b
 
 def ball(
     comm: MPI.Comm,
+    *,
     radius: float,
     cells: int,
     dimension: int,

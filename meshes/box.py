@@ -26,6 +26,7 @@ LEAST_VOLUME = 0.3  # of a perturbed cell, as a share of its volume before
 
 def box(
     comm: MPI.Comm,
+    *,
     half_width: float | Sequence[float],
     cells: int,
     dimension: int,

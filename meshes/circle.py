@@ -14,6 +14,7 @@ from meanformer.meshes.simplices import distribute, lagrange
 
 def circle(
     comm: MPI.Comm,
+    *,
     cells: int,
     geometry_degree: int = 2,
     rotation: float = 0.0,

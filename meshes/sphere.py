@@ -21,6 +21,7 @@ from meanformer.meshes.perturbation import random_shift
 
 def icosphere(
     comm: MPI.Comm,
+    *,
     level: int,
     geometry_degree: int = 2,
     rotation: npt.ArrayLike | None = None,

@@ -57,7 +57,7 @@ def sphere(level: int, temperature: float, seconds: float) -> Iterator[Result]:
         that the most of all ranks, numbers of unknowns and stages, and the most memory of a rank.
     """
     comm = MPI.COMM_WORLD
-    domain = icosphere(comm, level)
+    domain = icosphere(comm, level=level)
     attention = Attention(beta=BETA)
     solver = DensitySolver(domain, attention, DEGREE, START.density, temperature=temperature)
     solver.step(_END)  # compiles
@@ -180,7 +180,7 @@ class _OnCircle:
 
     @cached_property
     def _solver(self) -> DensitySolver:
-        domain = circle(MPI.COMM_SELF, self._cells, max(2, self._degree))
+        domain = circle(MPI.COMM_SELF, cells=self._cells, geometry_degree=max(2, self._degree))
         return DensitySolver(
             domain,
             Attention(law="unnormalised", beta=bench_circle.BETA),

@@ -23,11 +23,13 @@ def build_mesh(pde: c.PdeTable, space: c.SpaceTable, comm: MPI.Intracomm) -> mes
         return _from_file(pde.mesh, space, comm)
     assert pde.refinement is not None
     if space.kind == "sphere" and space.dimension == 3:
-        return icosphere(comm, pde.refinement, curved)
+        return icosphere(comm, level=pde.refinement, geometry_degree=curved)
     if space.kind == "sphere":
-        return circle(comm, _CELLS_OF_COARSEST_CIRCLE * 2**pde.refinement, curved)
+        return circle(
+            comm, cells=_CELLS_OF_COARSEST_CIRCLE * 2**pde.refinement, geometry_degree=curved
+        )
     assert pde.half_width is not None
-    return box(comm, pde.half_width, 2**pde.refinement, space.dimension)
+    return box(comm, half_width=pde.half_width, cells=2**pde.refinement, dimension=space.dimension)
 
 
 def _from_file(path: str, space: c.SpaceTable, comm: MPI.Intracomm) -> mesh.Mesh:

@@ -33,7 +33,7 @@ VARIANCE = sum((2 * k + 1) / (k * (k + 1)) ** 1.5 for k in range(1, 33))
 
 def density_solver(level=3, comm=MPI.COMM_SELF, measure=TWO_CAPS):
     turn = Rotation.from_euler("xyz", [0.3, 0.5, 0.7]).as_matrix()
-    domain = icosphere(comm, level, rotation=turn, perturbation=0.15)
+    domain = icosphere(comm, level=level, rotation=turn, perturbation=0.15)
     return DensitySolver(domain, SOFTMAX, 2, measure.density)
 
 

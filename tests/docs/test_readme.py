@@ -18,7 +18,7 @@ def test_attention_alone(capsys):
 
 
 def test_steady_state(capsys):
-    code, replaced = re.subn(r"COMM_WORLD, 3", "COMM_WORLD, 2", NOISE)
+    code, replaced = re.subn(r"level=3", "level=2", NOISE)
     assert replaced == 1
     exec(compile(code, "README.md", "exec"), {})
     mean = capsys.readouterr().out.splitlines()[-1]

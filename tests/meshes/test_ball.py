@@ -16,7 +16,7 @@ NUMBER = {2: 6, 3: 20}
 @pytest.mark.parametrize(("dimension", "degree"), [(2, 1), (2, 2), (3, 1), (3, 2)])
 @pytest.mark.parametrize("cells", [1, 3])
 def test_counts(dimension, degree, cells, facet_counts, euler_characteristic):
-    domain = ball(COMM, 2.0, cells, dimension, degree)
+    domain = ball(COMM, radius=2.0, cells=cells, dimension=dimension, geometry_degree=degree)
     assert domain.topology.dim == dimension
     assert domain.geometry.dim == dimension
     number = NUMBER[dimension] * cells**dimension
@@ -32,7 +32,20 @@ def test_counts(dimension, degree, cells, facet_counts, euler_characteristic):
 def test_volume_converges(dimension, degree, order, perturbation, turn, measure):
     exact = EXACT[dimension] * 1.5**dimension
     errors = [
-        abs(measure(ball(SELF, 1.5, n, dimension, degree, turn(dimension), perturbation)) - exact)
+        abs(
+            measure(
+                ball(
+                    SELF,
+                    radius=1.5,
+                    cells=n,
+                    dimension=dimension,
+                    geometry_degree=degree,
+                    rotation=turn(dimension),
+                    perturbation=perturbation,
+                )
+            )
+            - exact
+        )
         for n in (2, 4, 8)
     ]
     assert errors[-1] < {1: 0.05, 2: 1e-4}[degree] * exact
@@ -46,7 +59,15 @@ def test_volume_converges(dimension, degree, order, perturbation, turn, measure)
 def test_nodes_of_boundary_facets_are_on_the_sphere(
     dimension, degree, perturbation, turn, boundary_nodes
 ):
-    domain = ball(SELF, 3.0, 4, dimension, degree, turn(dimension), perturbation)
+    domain = ball(
+        SELF,
+        radius=3.0,
+        cells=4,
+        dimension=dimension,
+        geometry_degree=degree,
+        rotation=turn(dimension),
+        perturbation=perturbation,
+    )
     nodes = boundary_nodes(domain)
     per_facet = {(2, 1): 2, (2, 2): 3, (3, 1): 3, (3, 2): 6}[dimension, degree]
     assert nodes.shape == (NUMBER[dimension] * 4 ** (dimension - 1), per_facet, dimension)
@@ -60,7 +81,9 @@ def test_nodes_of_boundary_facets_are_on_the_sphere(
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_nodes_of_neighbours_meet(dimension):
     # One geometry node a vertex and an edge, and none doubled.
-    domain = ball(SELF, 1.0, 3, dimension, 2, perturbation=0.2)
+    domain = ball(
+        SELF, radius=1.0, cells=3, dimension=dimension, geometry_degree=2, perturbation=0.2
+    )
     topology, x = domain.topology, domain.geometry.x
     topology.create_entities(1)
     assert len(x) == topology.index_map(0).size_local + topology.index_map(1).size_local
@@ -71,15 +94,15 @@ def test_nodes_of_neighbours_meet(dimension):
 @pytest.mark.parametrize(("dimension", "plain", "perturbed"), [(2, 2.1, 8), (3, 3.2, 20)])
 def test_aspect_ratio_is_bounded(dimension, plain, perturbed, aspect_ratio):
     for cells in (1, 2, 4, 8):
-        assert aspect_ratio(ball(SELF, 1.0, cells, dimension)).max() <= plain
-        domain = ball(SELF, 1.0, cells, dimension, perturbation=0.3)
+        assert aspect_ratio(ball(SELF, radius=1.0, cells=cells, dimension=dimension)).max() <= plain
+        domain = ball(SELF, radius=1.0, cells=cells, dimension=dimension, perturbation=0.3)
         assert aspect_ratio(domain).max() <= perturbed
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_cells_are_of_like_size(dimension, jacobians):
     for cells in (2, 4, 8):
-        values, weights = jacobians(ball(SELF, 1.0, cells, dimension))
+        values, weights = jacobians(ball(SELF, radius=1.0, cells=cells, dimension=dimension))
         volumes = values @ weights
         assert volumes.max() < 2.5 * volumes.min()
 
@@ -88,16 +111,38 @@ def test_cells_are_of_like_size(dimension, jacobians):
 @pytest.mark.parametrize("dimension", [2, 3])
 @pytest.mark.parametrize("cells", [1, 2, 6])
 def test_perturbed_cells_are_not_folded(dimension, cells, degree, jacobians):
-    smallest, _ = jacobians(ball(SELF, 1.0, cells, dimension, degree))
+    smallest, _ = jacobians(
+        ball(SELF, radius=1.0, cells=cells, dimension=dimension, geometry_degree=degree)
+    )
     assert smallest.min() > 0
     for seed in range(4):
-        domain = ball(SELF, 1.0, cells, dimension, degree, None, 0.3, seed)
+        domain = ball(
+            SELF,
+            radius=1.0,
+            cells=cells,
+            dimension=dimension,
+            geometry_degree=degree,
+            perturbation=0.3,
+            seed=seed,
+        )
         assert jacobians(domain)[0].min() > 0.25 * smallest.min()
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_perturbation_moves_vertices_by_at_most_its_share_of_an_edge(dimension, ordered_nodes):
-    plain, moved = (ordered_nodes(ball(SELF, 1.0, 6, dimension, 1, None, p)) for p in (0.0, 0.3))
+    plain, moved = (
+        ordered_nodes(
+            ball(
+                SELF,
+                radius=1.0,
+                cells=6,
+                dimension=dimension,
+                geometry_degree=1,
+                perturbation=p,
+            )
+        )
+        for p in (0.0, 0.3)
+    )
     shift = np.linalg.norm(moved - plain, axis=1)
     # The mean edge is a little longer than a sixth of the radius.
     assert 0.15 / 6 < shift.max() < 1.3 * 0.3 / 6
@@ -106,7 +151,8 @@ def test_perturbation_moves_vertices_by_at_most_its_share_of_an_edge(dimension, 
 
 def test_the_perturbation_depends_on_the_seed_alone(ordered_nodes):
     one, again, other = (
-        ordered_nodes(ball(SELF, 1.0, 4, 2, perturbation=0.2, seed=s)) for s in (1, 1, 2)
+        ordered_nodes(ball(SELF, radius=1.0, cells=4, dimension=2, perturbation=0.2, seed=s))
+        for s in (1, 1, 2)
     )
     assert np.array_equal(one, again)
     assert np.abs(one - other).max() > 1e-3
@@ -114,8 +160,10 @@ def test_the_perturbation_depends_on_the_seed_alone(ordered_nodes):
 
 def test_rotation_turns_every_node(turn, ordered_nodes):
     matrix = turn(3)
-    plain = ordered_nodes(ball(SELF, 2.0, 2, 3, perturbation=0.2))
-    turned = ordered_nodes(ball(SELF, 2.0, 2, 3, rotation=matrix, perturbation=0.2))
+    plain = ordered_nodes(ball(SELF, radius=2.0, cells=2, dimension=3, perturbation=0.2))
+    turned = ordered_nodes(
+        ball(SELF, radius=2.0, cells=2, dimension=3, rotation=matrix, perturbation=0.2)
+    )
     assert np.abs(turned - plain @ matrix.T).max() < 2e-15
 
 
@@ -123,8 +171,12 @@ def test_rotation_turns_every_node(turn, ordered_nodes):
 @pytest.mark.parametrize("degree", [1, 2])
 @pytest.mark.parametrize(("dimension", "cells"), [(2, 1), (2, 5), (3, 1), (3, 3)])
 def test_same_on_any_number_of_ranks(dimension, cells, degree, turn, cells_differ):
-    arguments = (2.0, cells, dimension, degree, turn(dimension), 0.3, 5)
-    assert cells_differ(ball(COMM, *arguments), ball(SELF, *arguments)) == 0
+    shape = {"radius": 2.0, "cells": cells, "dimension": dimension, "geometry_degree": degree}
+    shared, alone = (
+        ball(comm, **shape, rotation=turn(dimension), perturbation=0.3, seed=5)
+        for comm in (COMM, SELF)
+    )
+    assert cells_differ(shared, alone) == 0
 
 
 @pytest.mark.parametrize(

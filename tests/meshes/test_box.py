@@ -17,7 +17,7 @@ WIDTHS = [0.5, 1.5, 2.5]
 @pytest.mark.parametrize("dimension", [1, 2, 3])
 @pytest.mark.parametrize("cells", [1, 4])
 def test_counts(dimension, cells, facet_counts, euler_characteristic):
-    domain = box(COMM, 2.0, cells, dimension)
+    domain = box(COMM, half_width=2.0, cells=cells, dimension=dimension)
     assert domain.topology.dim == dimension
     assert domain.geometry.dim == dimension
     number = factorial(dimension) * cells**dimension
@@ -33,11 +33,18 @@ def test_counts(dimension, cells, facet_counts, euler_characteristic):
 @pytest.mark.parametrize("perturbation", [0.0, 0.3])
 def test_fills_the_box(dimension, perturbation, turn, measure):
     widths = WIDTHS[:dimension]
-    domain = box(COMM, widths, 5, dimension, perturbation=perturbation)
+    domain = box(COMM, half_width=widths, cells=5, dimension=dimension, perturbation=perturbation)
     assert measure(domain) == pytest.approx(np.prod(widths) * 2**dimension, rel=1e-13)
     extent = np.abs(domain.geometry.x[:, :dimension]).max(axis=0, initial=0)
     assert np.allclose(np.max(COMM.allgather(extent), axis=0), widths, rtol=1e-15)
-    turned = box(COMM, widths, 5, dimension, turn(dimension), perturbation)
+    turned = box(
+        COMM,
+        half_width=widths,
+        cells=5,
+        dimension=dimension,
+        rotation=turn(dimension),
+        perturbation=perturbation,
+    )
     assert measure(turned) == pytest.approx(np.prod(widths) * 2**dimension, rel=1e-13)
 
 
@@ -45,7 +52,7 @@ def test_fills_the_box(dimension, perturbation, turn, measure):
 @pytest.mark.parametrize("perturbation", [0.0, 0.3])
 def test_boundary_facets_are_on_the_boundary(dimension, perturbation, boundary_nodes):
     widths = WIDTHS[:dimension]
-    domain = box(SELF, widths, 4, dimension, perturbation=perturbation)
+    domain = box(SELF, half_width=widths, cells=4, dimension=dimension, perturbation=perturbation)
     facets = boundary_nodes(domain)
     assert len(facets) == 2 * dimension * factorial(dimension - 1) * 4 ** (dimension - 1)
     on_face = np.isclose(np.abs(facets), widths, rtol=0, atol=1e-13).all(axis=1)
@@ -58,7 +65,16 @@ def test_perturbed_cells_are_not_folded(dimension, cells, jacobians):
     widths = np.array(WIDTHS[:dimension])
     before = np.prod(2 * widths / cells)
     for seed in range(4):
-        values, _ = jacobians(box(SELF, widths, cells, dimension, None, 0.3, seed))
+        values, _ = jacobians(
+            box(
+                SELF,
+                half_width=widths,
+                cells=cells,
+                dimension=dimension,
+                perturbation=0.3,
+                seed=seed,
+            )
+        )
         assert values.min() >= 0.299 * before
 
 
@@ -67,14 +83,19 @@ def test_perturbed_cells_are_not_folded(dimension, cells, jacobians):
 )
 def test_aspect_ratio_is_bounded(dimension, plain, perturbed, aspect_ratio):
     for cells in (2, 4, 8):
-        assert aspect_ratio(box(SELF, 1.0, cells, dimension)).max() <= plain
-        domain = box(SELF, 1.0, cells, dimension, perturbation=0.3)
+        assert (
+            aspect_ratio(box(SELF, half_width=1.0, cells=cells, dimension=dimension)).max() <= plain
+        )
+        domain = box(SELF, half_width=1.0, cells=cells, dimension=dimension, perturbation=0.3)
         assert aspect_ratio(domain).max() <= perturbed
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3])
 def test_perturbation_moves_vertices_by_at_most_its_share_of_an_edge(dimension, ordered_nodes):
-    plain, moved = (ordered_nodes(box(SELF, 6.0, 6, dimension, perturbation=p)) for p in (0.0, 0.3))
+    plain, moved = (
+        ordered_nodes(box(SELF, half_width=6.0, cells=6, dimension=dimension, perturbation=p))
+        for p in (0.0, 0.3)
+    )
     mean = [1, (2 + np.sqrt(2)) / 3, (3 + 3 * np.sqrt(2) + np.sqrt(3)) / 7][dimension - 1]
     shift = np.linalg.norm(moved - plain, axis=1)
     assert 0.3 * mean < shift.max() <= 0.32 * 2 * mean
@@ -94,7 +115,7 @@ def test_no_reflection_maps_the_square_onto_itself(corners):
         return {tuple(np.round(e[np.lexsort(e.T)], 9).ravel() + 0.0) for e in ends}
 
     for cells in (5, 6, 8, 10):
-        points = corners(box(SELF, 1.0, cells, 2))
+        points = corners(box(SELF, half_width=1.0, cells=cells, dimension=2))
         for reflection in ([-1, 1], [1, -1]):
             assert edges(points * reflection) != edges(points)
         for sign in (1, -1):
@@ -103,16 +124,19 @@ def test_no_reflection_maps_the_square_onto_itself(corners):
 
 def test_rotation_turns_every_node(turn, ordered_nodes):
     matrix = turn(3)
-    plain = ordered_nodes(box(SELF, WIDTHS, 3, 3, perturbation=0.2))
-    turned = ordered_nodes(box(SELF, WIDTHS, 3, 3, matrix, 0.2))
+    plain = ordered_nodes(box(SELF, half_width=WIDTHS, cells=3, dimension=3, perturbation=0.2))
+    turned = ordered_nodes(
+        box(SELF, half_width=WIDTHS, cells=3, dimension=3, rotation=matrix, perturbation=0.2)
+    )
     assert np.abs(turned - plain @ matrix.T).max() < 1e-14
-    mirrored = ordered_nodes(box(SELF, 2.0, 4, 1, [[-1.0]]))
-    assert np.array_equal(mirrored, -ordered_nodes(box(SELF, 2.0, 4, 1)))
+    mirrored = ordered_nodes(box(SELF, half_width=2.0, cells=4, dimension=1, rotation=[[-1.0]]))
+    assert np.array_equal(mirrored, -ordered_nodes(box(SELF, half_width=2.0, cells=4, dimension=1)))
 
 
 def test_the_perturbation_depends_on_the_seed_alone(ordered_nodes):
     one, again, other = (
-        ordered_nodes(box(SELF, 1.0, 4, 2, perturbation=0.2, seed=s)) for s in (1, 1, 2)
+        ordered_nodes(box(SELF, half_width=1.0, cells=4, dimension=2, perturbation=0.2, seed=s))
+        for s in (1, 1, 2)
     )
     assert np.array_equal(one, again)
     assert np.abs(one - other).max() > 1e-3
@@ -122,8 +146,12 @@ def test_the_perturbation_depends_on_the_seed_alone(ordered_nodes):
 @pytest.mark.parametrize("dimension", [1, 2, 3])
 @pytest.mark.parametrize("cells", [1, 4])
 def test_same_on_any_number_of_ranks(dimension, cells, turn, cells_differ):
-    arguments = (WIDTHS[:dimension], cells, dimension, turn(dimension), 0.3, 5)
-    assert cells_differ(box(COMM, *arguments), box(SELF, *arguments)) == 0
+    shape = {"half_width": WIDTHS[:dimension], "cells": cells, "dimension": dimension}
+    shared, alone = (
+        box(comm, **shape, rotation=turn(dimension), perturbation=0.3, seed=5)
+        for comm in (COMM, SELF)
+    )
+    assert cells_differ(shared, alone) == 0
 
 
 @pytest.mark.parametrize(

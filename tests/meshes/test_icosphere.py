@@ -35,7 +35,7 @@ def counts(domain):
 
 def vertices(level, **arguments):
     """The vertices in the order of the construction, whatever DOLFINx makes of it."""
-    geometry = icosphere(MPI.COMM_SELF, level, geometry_degree=1, **arguments).geometry
+    geometry = icosphere(MPI.COMM_SELF, level=level, geometry_degree=1, **arguments).geometry
     ordered = np.empty_like(geometry.x)
     ordered[geometry.input_global_indices] = geometry.x
     return ordered
@@ -46,7 +46,7 @@ def vertices(level, **arguments):
 @pytest.mark.parametrize("level", [0, 1, 2, 3])
 def test_is_a_closed_surface_of_the_right_size(level, degree):
     # Euler: V - E + F = 2, and each quadrisection multiplies the faces by four.
-    domain = icosphere(COMM, level, degree)
+    domain = icosphere(COMM, level=level, geometry_degree=degree)
     faces = 20 * 4**level
     assert counts(domain) == (faces // 2 + 2, 3 * faces // 2, faces)
     assert domain.topology.dim == 2
@@ -57,14 +57,16 @@ def test_is_a_closed_surface_of_the_right_size(level, degree):
 @pytest.mark.parametrize("degree", [1, 2, 3])
 @pytest.mark.parametrize("perturbation", [0.0, 0.3])
 def test_every_geometry_node_is_on_the_sphere(degree, perturbation):
-    domain = icosphere(COMM, 3, degree, rotation=turn(), perturbation=perturbation)
+    domain = icosphere(
+        COMM, level=3, geometry_degree=degree, rotation=turn(), perturbation=perturbation
+    )
     assert np.abs(np.linalg.norm(domain.geometry.x, axis=1) - 1).max() < 1e-15
 
 
 @pytest.mark.parametrize("degree", [2, 3])
 def test_nodes_of_neighbours_meet(degree):
     # One geometry node an edge (or two) and none doubled: 10 * 4^level k^2 + 2 in all.
-    domain = icosphere(MPI.COMM_SELF, 2, degree, perturbation=0.2)
+    domain = icosphere(MPI.COMM_SELF, level=2, geometry_degree=degree, perturbation=0.2)
     x = domain.geometry.x
     assert len(x) == 10 * 4**2 * degree**2 + 2
     distance = np.linalg.norm(x[:, None] - x[None], axis=-1) + np.eye(len(x))
@@ -75,7 +77,18 @@ def test_nodes_of_neighbours_meet(degree):
 def test_area_converges(degree, order):
     levels = [1, 2, 3] if degree == 3 else [2, 3, 4]
     errors = [
-        abs(area(icosphere(MPI.COMM_SELF, level, degree, turn(), 0.15)) - 4 * np.pi)
+        abs(
+            area(
+                icosphere(
+                    MPI.COMM_SELF,
+                    level=level,
+                    geometry_degree=degree,
+                    rotation=turn(),
+                    perturbation=0.15,
+                )
+            )
+            - 4 * np.pi
+        )
         for level in levels
     ]
     # Perturbed meshes are not nested: fit the rate over two refinements.
@@ -88,7 +101,9 @@ def test_area_converges(degree, order):
 def test_cells_lie_on_the_sphere_unfolded(level, degree, perturbation):
     # The solid angle under each cell has the sign of its normal against x: folds turn the sign.
     for seed in range(4):
-        domain = icosphere(MPI.COMM_SELF, level, degree, perturbation=perturbation, seed=seed)
+        domain = icosphere(
+            MPI.COMM_SELF, level=level, geometry_degree=degree, perturbation=perturbation, seed=seed
+        )
         x = domain.geometry.x
         corners = x[cells(domain)[:, :3]]
         height = np.einsum("ij,ij->i", *oriented(domain, corners))
@@ -106,7 +121,7 @@ def oriented(domain, corners):
     """Normals of the flat triangles, oriented as on the unperturbed mesh, and their centres."""
     level = round(np.log(len(corners) / 20) / np.log(4))
     degree = {3: 1, 6: 2, 10: 3}[cells(domain).shape[1]]
-    plain = icosphere(MPI.COMM_SELF, level, degree)
+    plain = icosphere(MPI.COMM_SELF, level=level, geometry_degree=degree)
     plain_corners = np.empty((len(corners), 3, 3))
     own = np.empty_like(plain_corners)
     plain_corners[plain.topology.original_cell_index] = sorted_corners(plain)
@@ -130,7 +145,7 @@ def normals(corners):
 @pytest.mark.parametrize("perturbation", [0.1, 0.3])
 def test_perturbation_moves_vertices_by_at_most_its_share_of_an_edge(level, perturbation):
     plain = vertices(level)
-    domain = icosphere(MPI.COMM_SELF, level)
+    domain = icosphere(MPI.COMM_SELF, level=level)
     corners = domain.geometry.x[cells(domain)[:, :3]]
     edge = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).mean()
     # A move by s is turned by asin(s) at most when it ends on the sphere again.
@@ -185,7 +200,7 @@ def test_refuses_what_makes_no_sphere(wrong, name):
 @pytest.mark.parametrize("rotation", [2 * np.eye(3), np.eye(2), np.diag([1.0, 1.0, np.nan])])
 def test_refuses_rotations_that_leave_the_sphere(rotation):
     with pytest.raises(ValueError, match="rotation"):
-        icosphere(MPI.COMM_SELF, 1, rotation=rotation)
+        icosphere(MPI.COMM_SELF, level=1, rotation=rotation)
 
 
 @pytest.mark.mpi
@@ -193,8 +208,8 @@ class TestRanks:
     @pytest.mark.parametrize("degree", [1, 2, 3])
     def test_same_surface_on_any_number_of_ranks(self, degree):
         arguments = {"rotation": turn(), "perturbation": 0.2}
-        shared = icosphere(COMM, 2, degree, **arguments)
-        alone = icosphere(MPI.COMM_SELF, 2, degree, **arguments)
+        shared = icosphere(COMM, level=2, geometry_degree=degree, **arguments)
+        alone = icosphere(MPI.COMM_SELF, level=2, geometry_degree=degree, **arguments)
         assert area(shared) == pytest.approx(area(alone), rel=1e-13)
         x, y = ufl.SpatialCoordinate(shared), ufl.SpatialCoordinate(alone)
         # An integrand without symmetry sees where the nodes are.
@@ -203,7 +218,7 @@ class TestRanks:
         assert one == pytest.approx(other, rel=1e-13)
 
     def test_original_cell_index_numbers_each_cell_once(self):
-        domain = icosphere(COMM, 2)
+        domain = icosphere(COMM, level=2)
         owned = domain.topology.index_map(2).size_local
         numbers = np.concatenate(COMM.allgather(domain.topology.original_cell_index[:owned]))
         assert np.array_equal(np.sort(numbers), np.arange(320))
@@ -213,14 +228,14 @@ class TestRanks:
             of_cells = sorted_corners(domain).mean(axis=1)
             return dict(zip(domain.topology.original_cell_index, of_cells, strict=True))
 
-        shared = centres(icosphere(COMM, 2, perturbation=0.2))
-        alone = centres(icosphere(MPI.COMM_SELF, 2, perturbation=0.2))
+        shared = centres(icosphere(COMM, level=2, perturbation=0.2))
+        alone = centres(icosphere(MPI.COMM_SELF, level=2, perturbation=0.2))
         for number, centre in shared.items():
             assert np.abs(centre - alone[number]).max() < 1e-15
 
     def test_every_facet_of_an_owned_cell_has_two_cells_here(self):
         # Without ghosts, facets between ranks would have one cell on each.
-        domain = icosphere(COMM, 2)
+        domain = icosphere(COMM, level=2)
         topology = domain.topology
         topology.create_connectivity(1, 2)
         topology.create_connectivity(2, 1)
@@ -234,6 +249,6 @@ class TestRanks:
         assert (ghosts > 0) == (COMM.size > 1)
 
     def test_cells_are_shared_evenly(self):
-        domain = icosphere(COMM, 3)
+        domain = icosphere(COMM, level=3)
         owned = domain.topology.index_map(2).size_local
         assert abs(owned - 1280 / COMM.size) < 0.15 * 1280 / COMM.size

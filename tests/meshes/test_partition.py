@@ -13,11 +13,11 @@ from meanformer.meshes.partition import bisect, with_ghosts
 
 WORLD = MPI.COMM_WORLD
 MESHES = {
-    "circle": lambda comm: circle(comm, 12),
-    "sphere": lambda comm: icosphere(comm, 2, perturbation=0.1),
-    "line": lambda comm: box(comm, 1.0, 7, 1),
-    "plane": lambda comm: box(comm, 1.0, 6, 2),
-    "ball": lambda comm: ball(comm, 1.0, 2, 3),
+    "circle": lambda comm: circle(comm, cells=12),
+    "sphere": lambda comm: icosphere(comm, level=2, perturbation=0.1),
+    "line": lambda comm: box(comm, half_width=1.0, cells=7, dimension=1),
+    "plane": lambda comm: box(comm, half_width=1.0, cells=6, dimension=2),
+    "ball": lambda comm: ball(comm, radius=1.0, cells=2, dimension=3),
 }
 
 

@@ -22,7 +22,14 @@ TWO_CAPS = Mixture(
 def mesh(level, degree, comm=MPI.COMM_WORLD, seed=0):
     """An icosphere without symmetry."""
     geometry_degree = 3 if degree == 3 else 2
-    return icosphere(comm, level, geometry_degree, rotation=TURN, perturbation=0.15, seed=seed)
+    return icosphere(
+        comm,
+        level=level,
+        geometry_degree=geometry_degree,
+        rotation=TURN,
+        perturbation=0.15,
+        seed=seed,
+    )
 
 
 def advance(solver, end):

@@ -24,9 +24,13 @@ NON_SYMMETRIC = np.array([[1.0, 0.4, 0.0], [-0.2, 0.8, 0.3], [0.1, 0.0, 1.2]])
 
 def solver_of(dimension, size, attention, temperature, degree=2):
     if dimension == 2:
-        domain = circle(MPI.COMM_WORLD, size, 2, rotation=0.3, perturbation=0.2)
+        domain = circle(
+            MPI.COMM_WORLD, cells=size, geometry_degree=2, rotation=0.3, perturbation=0.2
+        )
     else:
-        domain = icosphere(MPI.COMM_WORLD, size, 2, rotation=TURN, perturbation=0.15)
+        domain = icosphere(
+            MPI.COMM_WORLD, level=size, geometry_degree=2, rotation=TURN, perturbation=0.15
+        )
     start = CAPS[dimension].density
     return DensitySolver(domain, attention, degree, start, temperature=temperature)
 
@@ -112,7 +116,7 @@ def test_the_square_in_flat_space():
     # Noisy unnormalised attention: -int rho |kappa grad log rho - v|^2, from the normal density.
     kappa, beta, s = 0.3, 0.4, 0.5
     attention, start = Attention("unnormalised", beta), Gaussian((0.0, 0.0), s)
-    domain = box(MPI.COMM_WORLD, 5.0, 24, 2, perturbation=0.1)
+    domain = box(MPI.COMM_WORLD, half_width=5.0, cells=24, dimension=2, perturbation=0.1)
     solver = DensitySolver(domain, attention, 3, start.density, temperature=kappa)
     got = dissipation(solver.elements, attention, solver.values, kappa)
     # v = beta s x e^{beta^2 s |x|^2 / 2}, kappa grad log rho = -kappa x / s
@@ -128,7 +132,7 @@ def test_does_not_depend_on_the_number_of_ranks():
     attention = Attention("unnormalised", 2.0)
 
     def rate(comm):
-        domain = circle(comm, 20, 2, perturbation=0.2)
+        domain = circle(comm, cells=20, geometry_degree=2, perturbation=0.2)
         solver = DensitySolver(domain, attention, 2, CAPS[2].density, temperature=0.1)
         solver.close()
         return dissipation(solver.elements, attention, solver.values, 0.1)

@@ -11,10 +11,10 @@ from meanformer.meshes import ball, box, circle, icosphere
 from meanformer.pde.ghostless import Ghostless
 
 MESHES = {
-    "circle": lambda: circle(MPI.COMM_WORLD, 17, 3, perturbation=0.2),
-    "sphere": lambda: icosphere(MPI.COMM_WORLD, 2, 3, perturbation=0.2),
-    "disk": lambda: ball(MPI.COMM_WORLD, 1.0, 5, 2, perturbation=0.2),
-    "box": lambda: box(MPI.COMM_WORLD, 1.0, 4, 3, perturbation=0.2),
+    "circle": lambda: circle(MPI.COMM_WORLD, cells=17, geometry_degree=3, perturbation=0.2),
+    "sphere": lambda: icosphere(MPI.COMM_WORLD, level=2, geometry_degree=3, perturbation=0.2),
+    "disk": lambda: ball(MPI.COMM_WORLD, radius=1.0, cells=5, dimension=2, perturbation=0.2),
+    "box": lambda: box(MPI.COMM_WORLD, half_width=1.0, cells=4, dimension=3, perturbation=0.2),
 }
 
 

@@ -13,11 +13,11 @@ from meanformer.pde import DensitySolver, Elements
 
 WORLD = MPI.COMM_WORLD
 MESHES = {
-    "circle": lambda: circle(WORLD, 40, rotation=0.3, perturbation=0.2),
-    "sphere": lambda: icosphere(WORLD, 2, perturbation=0.15),
-    "line": lambda: box(WORLD, 2.0, 10, 1, perturbation=0.15),
-    "plane": lambda: box(WORLD, 2.0, 4, 2, perturbation=0.15),
-    "space": lambda: ball(WORLD, 2.0, 2, 3),
+    "circle": lambda: circle(WORLD, cells=40, rotation=0.3, perturbation=0.2),
+    "sphere": lambda: icosphere(WORLD, level=2, perturbation=0.15),
+    "line": lambda: box(WORLD, half_width=2.0, cells=10, dimension=1, perturbation=0.15),
+    "plane": lambda: box(WORLD, half_width=2.0, cells=4, dimension=2, perturbation=0.15),
+    "space": lambda: ball(WORLD, radius=2.0, cells=2, dimension=3),
 }
 SPHERES = ("circle", "sphere")
 
@@ -56,10 +56,13 @@ def test_an_expression_is_what_a_callable_is(name, degree):
 @pytest.mark.parametrize("name, sizes", [("circle", (20, 40)), ("sphere", (2, 3))])
 def test_an_expression_sees_the_points_of_the_mesh(name, sizes):
     # Those of curved cells are off the sphere, by an error of their geometry.
-    meshes = {"circle": circle, "sphere": icosphere}
+    meshes = {
+        "circle": lambda size: circle(WORLD, cells=size, perturbation=0.15),
+        "sphere": lambda size: icosphere(WORLD, level=size, perturbation=0.15),
+    }
     errors = []
     for size in sizes:
-        elements = Elements(meshes[name](WORLD, size, perturbation=0.15), 2)
+        elements = Elements(meshes[name](size), 2)
         x = ufl.SpatialCoordinate(elements.domain)
         errors.append(apart(elements, bump_of(x), bump))
     assert 1e-10 < errors[1] < 1e-4

@@ -14,7 +14,7 @@ from meanformer.pde.quadrature import CellQuadrature, tabulate
 @pytest.fixture(params=[0, 1, 2, 3])
 def pieces(request):
     degree = request.param
-    domain = icosphere(MPI.COMM_SELF, 1, 2, perturbation=0.2)
+    domain = icosphere(MPI.COMM_SELF, level=1, geometry_degree=2, perturbation=0.2)
     space = fem.functionspace(domain, ("Discontinuous Lagrange", degree))
     quadrature = CellQuadrature(domain, 2 * degree + 1)
     basis = tabulate(space, quadrature.reference)

@@ -25,8 +25,8 @@ def mesh(dimension, size, degree, comm=MPI.COMM_WORLD):
     """A circle of ``size`` cells or an icosphere of that level, without symmetry."""
     curved = max(2, degree)
     if dimension == 2:
-        return circle(comm, size, curved, rotation=0.3, perturbation=0.2)
-    return icosphere(comm, size, curved, rotation=TURN, perturbation=0.15)
+        return circle(comm, cells=size, geometry_degree=curved, rotation=0.3, perturbation=0.2)
+    return icosphere(comm, level=size, geometry_degree=curved, rotation=TURN, perturbation=0.15)
 
 
 def advance(solver, end):
@@ -152,7 +152,7 @@ def test_steps_resolve_the_diffusion_of_narrow_bumps(centres):
     kappa, end, variance = 1.0, 0.1, 0.02
     parts = [[Gaussian((c,), variance + 2 * kappa * t) for c in centres] for t in (0.0, end)]
     start, exact = (Mixture(tuple(p), (1.0,) * len(p)) for p in parts)
-    domain = box(MPI.COMM_WORLD, 7.0, 160, 1, perturbation=0.1)
+    domain = box(MPI.COMM_WORLD, half_width=7.0, cells=160, dimension=1, perturbation=0.1)
     still = Attention(beta=0.0, value=0.0)
     solver = advance(DensitySolver(domain, still, 3, start.density, temperature=kappa), end)
     assert l2_distance(solver, exact.density) < 1e-4
@@ -161,7 +161,7 @@ def test_steps_resolve_the_diffusion_of_narrow_bumps(centres):
 
 
 def test_a_stationary_density_takes_long_steps():
-    domain = box(MPI.COMM_WORLD, 2.0, 16, 1)
+    domain = box(MPI.COMM_WORLD, half_width=2.0, cells=16, dimension=1)
     still = Attention(beta=0.0, value=0.0)
     solver = DensitySolver(
         domain, still, 2, lambda x: np.ones(len(x)), temperature=100.0, boundary="no-flux"

@@ -19,32 +19,41 @@ def share(domain, degree, measure):
 @pytest.mark.parametrize("degree", [1, 2, 3])
 def test_smooth_densities_are_resolved(degree):
     cap = VonMisesFisher((0.0, 0.6, 0.8), 4.0)
-    assert share(icosphere(MPI.COMM_WORLD, 3, max(2, degree)), degree, cap) == 0
+    assert (
+        share(icosphere(MPI.COMM_WORLD, level=3, geometry_degree=max(2, degree)), degree, cap) == 0
+    )
 
 
 def test_a_peak_as_narrow_as_a_cell_is_not():
     peak = VonMisesFisher((0.6, 0.8), 400.0)
-    domain = circle(MPI.COMM_WORLD, 80, 2)
+    domain = circle(MPI.COMM_WORLD, cells=80, geometry_degree=2)
     assert share(domain, 1, peak) > 0.5
-    assert share(circle(MPI.COMM_WORLD, 640, 2), 1, peak) < 0.05
+    assert share(circle(MPI.COMM_WORLD, cells=640, geometry_degree=2), 1, peak) < 0.05
 
 
 def test_is_the_share_of_the_peak():
     parts = (VonMisesFisher((0.0, 1.0), 1.0), VonMisesFisher((0.6, -0.8), 3000.0))
     for weight in (0.2, 0.7):
         measure = Mixture(parts, (1 - weight, weight))
-        assert share(circle(MPI.COMM_WORLD, 100, 2), 2, measure) == pytest.approx(weight, abs=0.05)
+        assert share(
+            circle(MPI.COMM_WORLD, cells=100, geometry_degree=2), 2, measure
+        ) == pytest.approx(weight, abs=0.05)
 
 
 def test_a_cell_without_neighbours_tells_nothing():
     start = Gaussian((0.0,), 0.1)
-    solver = DensitySolver(box(MPI.COMM_SELF, 2.0, 1, 1), Attention(), 2, start.density)
+    solver = DensitySolver(
+        box(MPI.COMM_SELF, half_width=2.0, cells=1, dimension=1), Attention(), 2, start.density
+    )
     assert Resolution(solver.elements)(solver.values) == 1
 
 
 @pytest.mark.mpi
 def test_does_not_depend_on_the_number_of_ranks():
     peak = VonMisesFisher((0.0, 0.6, 0.8), 15.0)
-    alone, together = (share(icosphere(c, 2, 2), 1, peak) for c in (MPI.COMM_SELF, MPI.COMM_WORLD))
+    alone, together = (
+        share(icosphere(c, level=2, geometry_degree=2), 1, peak)
+        for c in (MPI.COMM_SELF, MPI.COMM_WORLD)
+    )
     assert 0.1 < alone < 1
     assert together == pytest.approx(alone, rel=1e-12)

@@ -23,9 +23,24 @@ def turn(dimension):
 
 def mesh_of(kind, dimension, degree, size, comm=MPI.COMM_WORLD, seed=0, half_width=7.0):
     if kind == "circle":
-        return circle(comm, size, max(2, degree), rotation=0.3, perturbation=0.2, seed=seed)
+        return circle(
+            comm,
+            cells=size,
+            geometry_degree=max(2, degree),
+            rotation=0.3,
+            perturbation=0.2,
+            seed=seed,
+        )
     rotation = turn(dimension) if dimension > 1 else None
-    return box(comm, half_width, size, dimension, rotation, perturbation=0.15, seed=seed)
+    return box(
+        comm,
+        half_width=half_width,
+        cells=size,
+        dimension=dimension,
+        rotation=rotation,
+        perturbation=0.15,
+        seed=seed,
+    )
 
 
 def advance(solver, end):
@@ -200,13 +215,13 @@ def test_linear_attention_moves_any_density(verify, dimension):
 def test_a_disk_holds_what_a_square_holds():
     attention, start = MODELS["not symmetric"], NORMAL[2]
     exact = exact_solution(attention, start, 0.2)
-    domain = ball(MPI.COMM_WORLD, 6.0, 10, 2, perturbation=0.1)
+    domain = ball(MPI.COMM_WORLD, radius=6.0, cells=10, dimension=2, perturbation=0.1)
     solver = advance(DensitySolver(domain, attention, 2, start.density), 0.2)
     assert l2_distance(solver, exact.density) < 2e-3
 
 
 def test_a_sphere_is_the_unit_sphere():
-    domain = circle(MPI.COMM_WORLD, 12)
+    domain = circle(MPI.COMM_WORLD, cells=12)
     domain.geometry.x[:] *= 2
     with pytest.raises(ValueError, match="unit circle"):
         DensitySolver(domain, Attention(), 1, lambda x: np.ones(len(x)))
@@ -268,7 +283,7 @@ def test_long_runs_on_fine_lines_are_stable(temperature):
     # Many steps at the speed that sets them: an unstable one would have grown by orders.
     start = Gaussian((0.3,), 0.25)
     attention = Attention(beta=0.0)
-    domain = box(MPI.COMM_WORLD, 8.0, 200, 1)
+    domain = box(MPI.COMM_WORLD, half_width=8.0, cells=200, dimension=1)
     solver = DensitySolver(domain, attention, 3, start.density, temperature=temperature)
     advance(solver, 1.0)
     exact = exact_solution(attention, start, 1.0, temperature)
@@ -317,7 +332,7 @@ class TestBoundary:
         # Where the law does not see the tails, what has left is what the exact density has there.
         attention = Attention("linear", 0.5)
         start, edge = Gaussian((0.0,), 0.36), 2.0
-        domain = box(MPI.COMM_WORLD, edge, 80, 1, perturbation=0.1)
+        domain = box(MPI.COMM_WORLD, half_width=edge, cells=80, dimension=1, perturbation=0.1)
         solver = advance(DensitySolver(domain, attention, 2, start.density), 0.2)
         spread = np.sqrt(exact_solution(attention, start, 0.2).moments()[1][0, 0])
         beyond = erfc(edge / spread / np.sqrt(2)) - erfc(edge / 0.6 / np.sqrt(2))
@@ -367,7 +382,7 @@ def test_large_logits_meet_no_weight_below_zero(degree, temperature):
     # Where a density is -1e-18, attention at logits of thousands would see nothing else.
     start = Mixture((Gaussian((-1.0,), 0.1), Box((0.0,), (1.0,))), (1.0, 2.0))
     solver = DensitySolver(
-        box(MPI.COMM_WORLD, 4.0, 32, 1),
+        box(MPI.COMM_WORLD, half_width=4.0, cells=32, dimension=1),
         Attention(beta=300.0, value=-1.0),
         degree,
         start.density,

@@ -51,9 +51,11 @@ def profile_mean(dimension, law, kappa, beta=1.0, terms=25):
 
 def solver_of(dimension, law, kappa, comm=MPI.COMM_WORLD, size=None):
     if dimension == 2:
-        domain = circle(comm, size or 30, 2, rotation=0.3, perturbation=0.2)
+        domain = circle(comm, cells=size or 30, geometry_degree=2, rotation=0.3, perturbation=0.2)
     else:
-        domain = icosphere(comm, size or 2, 2, rotation=TURN, perturbation=0.15)
+        domain = icosphere(
+            comm, level=size or 2, geometry_degree=2, rotation=TURN, perturbation=0.15
+        )
     start = VonMisesFisher(AXES[dimension], 2.0)
     return DensitySolver(domain, Attention(law, 1.0), 2, start.density, temperature=kappa)
 
@@ -129,7 +131,7 @@ def test_newton_stays_where_marching_ends():
 def test_the_equilibrium_of_a_normal_distribution():
     # Softmax with V = -I and noise: S = sqrt(kappa) A^{-1/2}.
     beta, kappa = 0.5, 0.2
-    domain = box(MPI.COMM_WORLD, 4.5, 40, 1, perturbation=0.1)
+    domain = box(MPI.COMM_WORLD, half_width=4.5, cells=40, dimension=1, perturbation=0.1)
     solver = DensitySolver(
         domain, Attention(beta=beta, value=-1.0), 3, Gaussian((0.0,), 0.5).density,
         temperature=kappa, boundary="no-flux",
@@ -172,12 +174,12 @@ def test_tells_when_the_linear_solver_does_not_converge():
 def test_knows_the_layer_that_begins():
     layers = Schedule([Attention(beta=3.0), Attention(beta=0.5)], [0.1, 1.0])
     start = VonMisesFisher((0.6, 0.8), 2.0).density
-    solver = DensitySolver(circle(MPI.COMM_WORLD, 20), layers, 2, start, temperature=0.2)
+    solver = DensitySolver(circle(MPI.COMM_WORLD, cells=20), layers, 2, start, temperature=0.2)
     while solver.time < 0.1:
         solver.step(0.1)
     assert solver.attention.beta == 0.5
     other = DensitySolver(
-        circle(MPI.COMM_WORLD, 20), Attention(beta=0.5), 2, start, temperature=0.2
+        circle(MPI.COMM_WORLD, cells=20), Attention(beta=0.5), 2, start, temperature=0.2
     )
     assert residual(solver, solver.values) == residual(other, solver.values)
     solver.close()
@@ -190,7 +192,7 @@ class TestRefusals:
             newton(solver_of(2, "softmax", 0.0))
 
     def test_with_an_open_boundary(self):
-        domain = box(MPI.COMM_WORLD, 5.0, 10, 1)
+        domain = box(MPI.COMM_WORLD, half_width=5.0, cells=10, dimension=1)
         start = Gaussian((0.0,), 0.5).density
         solver = DensitySolver(domain, Attention(beta=0.5, value=-1.0), 1, start, temperature=0.2)
         with pytest.raises(ValueError, match="no-flux"):

@@ -106,7 +106,7 @@ class TestExactColumns:
 
 @pytest.mark.mpi
 def test_l2_distance_of_a_polynomial_and_a_formula():
-    domain = circle(WORLD, 20, 2)
+    domain = circle(WORLD, cells=20, geometry_degree=2)
     solver = DensitySolver(domain, Attention(), 2, lambda x: np.ones(len(x)))
     # The uniform density is a polynomial, and cos is orthogonal to it.
     uniform = 1 / (2 * np.pi)
