@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+from meanformer.attention.errors import SolverError
+
 _MOST_STEPS = 1e7
 
 
-class StepTooSmallError(ArithmeticError):
+class StepTooSmallError(SolverError):
     """The next sample is more than ten million steps away: the run would never end."""
 
 

@@ -11,6 +11,7 @@ from dolfinx import fem, mesh
 from scipy.special import xlogy
 
 from meanformer.attention import Attention, Field, Model, Sphere
+from meanformer.attention.errors import SolverError
 from meanformer.attention.spaces import Array
 from meanformer.attention.steps import StepTooSmallError, equal_steps
 from meanformer.attention.variance import largest_variance
@@ -42,7 +43,7 @@ _RATE_OF_DIFFUSION = 12.0
 _MOST_HALVINGS = 12
 
 
-class PositivityError(ArithmeticError):
+class PositivityError(SolverError):
     """No step, however small, keeps the cell means non-negative."""
 
 

@@ -22,6 +22,7 @@ import ufl
 from dolfinx import fem
 from dolfinx.fem import petsc as fem_petsc
 
+from meanformer.attention.errors import SolverError
 from meanformer.attention.spaces import Array
 from meanformer.pde.elements import Elements
 from meanformer.pde.forms import compiled
@@ -43,7 +44,7 @@ class PetscOptionError(ValueError):
     """PETSc does not know an option, or its value."""
 
 
-class LinearSolverError(ArithmeticError):
+class LinearSolverError(SolverError):
     """PETSc's linear solver did not converge."""
 
 

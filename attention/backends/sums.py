@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from meanformer.attention.errors import SolverError
 from meanformer.attention.spaces import Array
 
 
-class AttentionDomainError(ArithmeticError):
+class AttentionDomainError(SolverError):
     """The velocity is undefined: no mass, Z <= 0, an overflow, or Sinkhorn's failure."""
 
 
