@@ -12,6 +12,8 @@ three per cent to D^2 of an independent sample.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from meanformer.attention import harmonics
@@ -19,7 +21,9 @@ from meanformer.attention.nonuniform import Moments
 from meanformer.attention.spaces import Array
 from meanformer.coupling.replicas import TokenReplicas
 from meanformer.particles import TokenSolver
-from meanformer.pde import DensitySolver
+
+if TYPE_CHECKING:
+    from meanformer.pde import DensitySolver
 
 #: The largest degree L.
 DEGREE = 32

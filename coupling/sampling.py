@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mpi4py import MPI
 
 import numpy as np
 
 from meanformer.attention.measures import Measure, uniform_numbers
 from meanformer.attention.spaces import Array
-from meanformer.pde import DensitySolver
+
+if TYPE_CHECKING:
+    from meanformer.pde import DensitySolver
 
 
 def share_of(number: int, comm: MPI.Comm) -> slice:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import ot
@@ -10,7 +10,9 @@ import ot
 from meanformer.attention.spaces import Array, Space, Sphere
 from meanformer.coupling.sampling import sample_density
 from meanformer.particles import TokenSolver
-from meanformer.pde import DensitySolver
+
+if TYPE_CHECKING:
+    from meanformer.pde import DensitySolver
 
 #: Points on either side of the transport problem.
 SUBSAMPLE = 500

@@ -143,10 +143,14 @@ def _attention(options: argparse.Namespace) -> _Measured:
 def _pde(options: argparse.Namespace) -> _Measured:
     """The benchmark of the density solver, its options checked, likewise."""
     from meanformer.scripts import bench_pde, bench_pde_report
+    from meanformer.simulation.requirements import why_no_dolfinx
 
     groups = _names("--problems", options.problems, bench_pde.GROUPS)
     levels = _levels(options.levels)
     sizes = _sizes(options.sizes)
+    problem = why_no_dolfinx()
+    if problem:
+        raise ValueError(f"bench pde: {problem}")
 
     def measured(say: Callable[[str], None]) -> _Found:
         report = bench_pde.run(groups, levels, sizes, say)

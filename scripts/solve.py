@@ -12,6 +12,7 @@ from mpi4py import MPI
 
 from meanformer.simulation import Case, CaseError
 from meanformer.simulation.folder import on_root
+from meanformer.simulation.requirements import check_dolfinx
 
 EXIT_CODES = {"done": 0, "stopped": 3, "interrupted": 4}
 
@@ -58,9 +59,13 @@ def execute(options: argparse.Namespace) -> int:
     """Run the verb; return the exit code. Collective over all ranks."""
     comm = MPI.COMM_WORLD
     case = _load(options, comm)
-    from meanformer.simulation import run  # DOLFINx is slow to import: wrong cases fail first
+    check_dolfinx(case, comm)
+    if case.pde is not None:
+        _set_petsc_options(options.petsc)
+    elif options.petsc:
+        raise CaseError(["--petsc: the case has no [pde], whose solver it is for"], "command line")
+    from meanformer.simulation import run  # solvers are slow to import: wrong cases fail first
 
-    _set_petsc_options(options.petsc)
     folder = options.output or Path(case.output.directory)
     result = run(case, output=folder, comm=comm, progress=True, resume=options.resume)
     if comm.rank == 0:

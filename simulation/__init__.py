@@ -12,7 +12,7 @@ __all__ = ["Case", "CaseError", "Result", "converge", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the solvers on first use: a case is checked without waiting for DOLFINx."""
+    """Import the solvers on first use: a case is checked without waiting for them."""
     if name in ("Result", "run"):
         from meanformer.simulation import runner
 

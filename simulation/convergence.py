@@ -14,12 +14,12 @@ import numpy as np
 
 from meanformer.attention.measures import Measure
 from meanformer.attention.spaces import Array
-from meanformer.pde.errors import l2_distance
 from meanformer.simulation.case import Case, CaseError
 from meanformer.simulation.exact_values import exact_columns, exact_end
 from meanformer.simulation.folder import on_root
 from meanformer.simulation.orders import Order, fit_order, order_between
 from meanformer.simulation.quantities import L2, MOMENTS, Quantity, columns_of, find_quantity
+from meanformer.simulation.requirements import check_dolfinx
 from meanformer.simulation.runner import Result, run
 from meanformer.simulation.variants import is_number, spell, variants_of
 
@@ -147,9 +147,12 @@ def converge(
 
     Raises:
         CaseError: On every rank, before the first run, if the case, the key, a value or the
-            quantity is wrong; or if no mesh resolves the start.
+            quantity is wrong, or a case has a density and DOLFINx is missing; or if no mesh
+            resolves the start.
     """
     variants = comm.bcast(on_root(comm, lambda: variants_of(case, key, values, tuple(overrides))))
+    for _, one in variants:
+        check_dolfinx(one, comm)
     runs = [_Run(value, one, exact_end(one)) for value, one in _coarse_to_fine(key, variants)]
     cases = [one.case for one in runs]
     has_l2 = all(one.exact is not None and one.case.pde is not None for one in runs)
@@ -203,6 +206,8 @@ def _make(planned: _Run, key: str, quantity: Quantity, comm: MPI.Intracomm, prog
 
 
 def _distance(result: Result, exact: Measure | None) -> float:
+    from meanformer.pde.errors import l2_distance
+
     assert result.state.density is not None and exact is not None
     return l2_distance(result.state.density, exact.density)
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from meanformer.attention import Euclidean, Model, Sphere, harmonics, interaction_energy
+from meanformer.attention import Model, Sphere, harmonics, interaction_energy
 from meanformer.attention.energy import ENERGETIC
-from meanformer.pde import DensitySolver
-from meanformer.pde.dissipation import dissipation
-from meanformer.pde.resolution import Resolution
 from meanformer.simulation.controller import Observer
 from meanformer.simulation.state import MeasureSolver, State
 from meanformer.simulation.tables import Table
@@ -96,37 +93,6 @@ def moments(solver: MeasureSolver) -> dict[str, float]:
 def _rounded(value: float, scale: float = 1.0) -> float:
     """0 for what is nothing but the round-off of a sum of terms of a size."""
     return 0.0 if abs(value) < _ROUND_OFF * scale else float(value)
-
-
-class DensityDiagnostics(Observer):
-    """Fill ``pde.csv``: one row a sample."""
-
-    def __init__(self, table: Table, solver: DensitySolver) -> None:
-        """Rows go to ``table``. Collective."""
-        self._table = table
-        self._resolution = Resolution(solver.elements)
-
-    def sample(self, state: State) -> None:
-        """Add a row."""
-        solver = state.density
-        assert solver is not None
-        numbers = row(solver, state.attention, *solver.range(), solver.entropy())
-        numbers |= _free_energy(solver, state.attention, numbers["energy"], numbers["entropy"])
-        numbers["resolution"] = self._resolution(solver.values)
-        if isinstance(solver.space, Euclidean):
-            numbers["outflow"] = solver.outflow
-        self._table.append(numbers)
-
-
-def _free_energy(
-    solver: DensitySolver, model: Model, energy: float, entropy: float
-) -> dict[str, float]:
-    """F = kappa H - E and -dF/dt; nan for a law that has no energy. Collective."""
-    attention, kappa = model.during(solver.time).at(solver.time), solver.temperature
-    falls = float("nan")
-    if attention.law in ENERGETIC:
-        falls = dissipation(solver.elements, attention, solver.values, kappa)
-    return {"free_energy": kappa * entropy - energy, "dissipation": falls}
 
 
 class TokenDiagnostics(Observer):

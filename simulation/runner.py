@@ -14,10 +14,8 @@ from mpi4py import MPI
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.attention import AttentionDomainError
-from meanformer.attention.steps import StepTooSmallError
+from meanformer.attention.errors import SolverError
 from meanformer.attention.threads import divided_cores
-from meanformer.pde import LinearSolverError, PositivityError
 from meanformer.simulation.build import build
 from meanformer.simulation.case import Case
 from meanformer.simulation.checkpoint import Checkpoints
@@ -29,26 +27,19 @@ from meanformer.simulation.controller import (
     integrate,
     sample_times,
 )
-from meanformer.simulation.diagnostics import DensityDiagnostics, TokenDiagnostics
-from meanformer.simulation.fields import DensityFields, TokenFields
+from meanformer.simulation.diagnostics import TokenDiagnostics
 from meanformer.simulation.folder import locked, on_root, open_folder
 from meanformer.simulation.guards import MassGuard, ResolutionGuard
 from meanformer.simulation.interruption import Interruption
 from meanformer.simulation.progress import TerminalProgress
+from meanformer.simulation.requirements import check_dolfinx
 from meanformer.simulation.resume import Start, find_start, take_over
 from meanformer.simulation.state import State
 from meanformer.simulation.summary import summarise, write_summary
 from meanformer.simulation.tables import Table
+from meanformer.simulation.token_fields import TokenFields
 
 Columns = dict[str, npt.NDArray[np.float64]]
-
-_STOPS = (
-    RunStopped,
-    AttentionDomainError,
-    LinearSolverError,
-    PositivityError,
-    StepTooSmallError,
-)
 
 
 @dataclass(frozen=True)
@@ -98,11 +89,13 @@ def run(
         The columns of all tables, on every rank, and the final state.
 
     Raises:
-        CaseError: If the mesh does not resolve the initial density, or the output folder cannot
-            be used, holds no run of this case to go on with, or holds a run that is going on.
+        CaseError: If there is a density and DOLFINx is missing, or the mesh does not resolve its
+            start; or the output folder cannot be used, holds no run of this case to go on with,
+            or holds a run that is going on.
         ValueError: If ``resume`` is asked for without ``output``.
     """
     began = perf_counter()
+    check_dolfinx(case, comm)
     folder = None if output is None else Path(output)
     if resume and folder is None:
         raise ValueError("resume: there must be an output folder to go on from")
@@ -161,7 +154,7 @@ def _integrate(
         for observer in observers:
             observer.interrupted(state)
         return "interrupted", str(stop)
-    except _STOPS as stop:
+    except (RunStopped, SolverError) as stop:
         # All of them are raised on every rank at once.
         return "stopped", str(stop)
     return "done", None
@@ -198,6 +191,8 @@ def _observers(
     outflow = case.pde.largest_outflow if case.pde is not None else None
     observers: list[Observer] = [MassGuard(outflow or 0.0)]
     if state.density is not None:
+        from meanformer.simulation.density_diagnostics import DensityDiagnostics
+
         observers.append(DensityDiagnostics(tables["pde"], state.density))
     if state.tokens is not None:
         observers.append(TokenDiagnostics(tables["particles"]))
@@ -206,6 +201,8 @@ def _observers(
         observers.append(Comparison(tables["compare"], case.compare.metrics))
     if folder is not None and "vtx" in case.output.fields:
         if state.density is not None:
+            from meanformer.simulation.density_fields import DensityFields
+
             observers.append(DensityFields(folder, state.density))
         if state.tokens is not None:
             observers.append(TokenFields(folder, start.sampled))

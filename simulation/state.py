@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mpi4py import MPI
 
@@ -11,7 +11,9 @@ from meanformer.attention import Model, Space
 from meanformer.attention.spaces import Array
 from meanformer.coupling import TokenReplicas
 from meanformer.particles import TokenSolver
-from meanformer.pde import DensitySolver
+
+if TYPE_CHECKING:
+    from meanformer.pde import DensitySolver
 
 
 class Solver(Protocol):

@@ -12,7 +12,6 @@ from typing import Any
 from mpi4py import MPI
 
 import meanformer
-from meanformer.pde.compat import DOLFINX_VERSION
 from meanformer.simulation.state import State
 from meanformer.simulation.tables import Table
 
@@ -52,7 +51,7 @@ def summarise(
         "steps": {name: solver.steps for name, solver in solvers.items()},
         "ranks": state.comm.size,
         "wall_time": {phase: round(value, 3) for phase, value in wall_time.items()},
-        "versions": _versions(),
+        "versions": _versions(state),
         "final": {stem: _last_row(table) for stem, table in tables.items()},
     }
 
@@ -67,12 +66,18 @@ def _last_row(table: Table) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in last.items()}
 
 
-def _versions() -> dict[str, str]:
+def _versions(state: State) -> dict[str, str]:
+    """What the run used: DOLFINx only where there is a density."""
+    dolfinx = {}
+    if state.density is not None:
+        from meanformer.pde.compat import DOLFINX_VERSION
+
+        dolfinx["dolfinx"] = DOLFINX_VERSION
     found = {name: metadata.version(name) for name in ("numpy", "scipy", "mpi4py", "ducc0", "POT")}
     return {
         "meanformer": meanformer.__version__,
         "python": platform.python_version(),
-        "dolfinx": DOLFINX_VERSION,
+        **dolfinx,
         "mpi": MPI.Get_library_version().split(",")[0].strip(),
         **found,
     }
