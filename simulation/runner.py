@@ -29,10 +29,11 @@ from meanformer.simulation.controller import (
 )
 from meanformer.simulation.diagnostics import TokenDiagnostics
 from meanformer.simulation.folder import locked, on_root, open_folder
-from meanformer.simulation.guards import MassGuard, ResolutionGuard
+from meanformer.simulation.guards import MassGuard
 from meanformer.simulation.interruption import Interruption
 from meanformer.simulation.progress import TerminalProgress
 from meanformer.simulation.requirements import check_dolfinx
+from meanformer.simulation.resolution_guard import ResolutionGuard
 from meanformer.simulation.resume import Start, find_start, take_over
 from meanformer.simulation.state import State
 from meanformer.simulation.summary import summarise, write_summary
