@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Literal, get_args
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 import numpy.typing as npt

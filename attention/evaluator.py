@@ -7,7 +7,7 @@ from functools import reduce
 from numbers import Real
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 import numpy.typing as npt

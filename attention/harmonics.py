@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import ducc0
 import numpy as np

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 from scipy.special import expit

@@ -13,7 +13,7 @@ Otherwise f + c and g - c are solutions for every c; the one with int f mu = int
 
 from __future__ import annotations
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 

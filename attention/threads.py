@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 from threadpoolctl import threadpool_limits
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 

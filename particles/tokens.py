@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 from rich.console import Console
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from mpi4py import MPI
+from meanformer.mpi import LIBRARY
 
 import numba
 import numpy as np
@@ -48,7 +48,7 @@ def describe(libraries: Sequence[str] = ()) -> dict[str, Any]:
             "meanformer": meanformer.__version__,
             "python": platform.python_version(),
             **{name: _version(name) for name in (*_LIBRARIES, *libraries)},
-            "mpi": " ".join((MPI.get_vendor()[0], ".".join(map(str, MPI.get_vendor()[1])))),
+            "mpi": LIBRARY,
             "blas": _blas(),
         },
     }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 
 def main(job: str) -> None:

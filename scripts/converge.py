@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 from meanformer.simulation import CaseError
 

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import meanformer
 from meanformer.scripts import bench, converge, solve

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 from meanformer.simulation import Case, CaseError
 from meanformer.simulation.folder import on_root

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 from meanformer.attention import Euclidean, Sphere
 from meanformer.coupling import TokenReplicas, calibrate, sample_tokens, share_of

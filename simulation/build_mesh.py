@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 from dolfinx import mesh
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 from meanformer.simulation.case import Case, CaseError
 

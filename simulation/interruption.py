@@ -8,7 +8,7 @@ from time import monotonic
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 from meanformer.simulation.controller import Observer, RunInterrupted
 from meanformer.simulation.state import State

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 from meanformer.simulation.case import Case, CaseError
 
 # What the density's side imports first; it needs all of DOLFINx, with PETSc.
 _MODULE = "dolfinx.fem.petsc"
-_COMMANDS = (
-    'pip install "meanformer[dolfinx]" (Linux x86-64, Python 3.12 or newer)',
-    'conda install -c conda-forge "fenics-dolfinx>=0.9" mpich',
-)
+_COMMANDS = """
+    pip install "meanformer[dolfinx]"  (Linux x86-64, Python 3.12 or newer)
+    conda install -c conda-forge "fenics-dolfinx>=0.9" mpich"""
 
 
 def check_dolfinx(case: Case, comm: MPI.Intracomm) -> None:
@@ -26,7 +25,7 @@ def check_dolfinx(case: Case, comm: MPI.Intracomm) -> None:
         return
     problem = next(filter(None, comm.allgather(why_no_dolfinx())), None)
     if problem:
-        alone = "; --set pde=none runs the tokens alone" if case.particles is not None else ""
+        alone = "\n    --set pde=none  runs the tokens alone" if case.particles is not None else ""
         raise CaseError([f"pde: {problem}{alone}"])
 
 
@@ -35,6 +34,6 @@ def why_no_dolfinx() -> str:
     try:
         import_module(_MODULE)
     except ImportError as error:
-        ways = " or ".join(_COMMANDS)
-        return f"needs DOLFINx, which is missing here ({error}); {ways} installs it"
+        missing = f"needs DOLFINx, which is missing here ({error})"
+        return f"{missing}; one of these installs it:{_COMMANDS}"
     return ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 from meanformer.simulation.case import Case, CaseError
 from meanformer.simulation.checkpoint import Checkpoint, read, restore

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 import numpy.typing as npt

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 from meanformer.attention import Model, Space
 from meanformer.attention.spaces import Array

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mpi4py import MPI
+from meanformer.mpi import LIBRARY
 
 import meanformer
 from meanformer.simulation.state import State
@@ -78,6 +78,6 @@ def _versions(state: State) -> dict[str, str]:
         "meanformer": meanformer.__version__,
         "python": platform.python_version(),
         **dolfinx,
-        "mpi": MPI.Get_library_version().split(",")[0].strip(),
+        "mpi": LIBRARY,
         **found,
     }

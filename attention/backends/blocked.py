@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 import numpy.typing as npt

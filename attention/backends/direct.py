@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 import numpy.typing as npt

@@ -7,7 +7,7 @@ fast Fourier transform. Reducing them over the ranks takes one sum of L + 1 comp
 
 from __future__ import annotations
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import ducc0
 import numpy as np

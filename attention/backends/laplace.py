@@ -14,7 +14,7 @@ its own largest term, G has its relative accuracy at any exponent.
 
 from __future__ import annotations
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 from scipy.special import iv

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numpy as np
 from scipy.special import expit

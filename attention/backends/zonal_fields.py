@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from mpi4py import MPI
+from meanformer.mpi import MPI
 
 import numba
 import numpy as np
