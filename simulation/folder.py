@@ -73,40 +73,54 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a run's folder. The kernel frees it when the process ends, however that is.
 
     Raises:
-        CaseError: If a run holds it.
+        CaseError: If a run holds it, or the folder cannot be opened.
     """
-    number = os.open(folder, os.O_RDONLY)
+    try:
+        number = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
     try:
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            problem = f"output.directory: a run is going on in {folder}; must be another folder"
-            raise CaseError([problem]) from None
+            raise _going_on(folder) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
+        # Another run may have renamed it just now: what has its name is that run's.
+        if not (folder.exists() and os.path.samestat(os.fstat(number), os.stat(folder))):
+            raise _going_on(folder)
         yield
     finally:
         os.close(number)
 
 
-def open_folder(folder: Path, case: Case) -> None:
-    """Make the output folder and write the resolved case into it.
+@contextmanager
+def new_folder(folder: Path, case: Case) -> Iterator[None]:
+    """Make the output folder, hold its lock, and write the resolved case into it.
 
     A run that is there already is kept: its folder is renamed to the first free
-    ``NAME.1``, ``NAME.2``, ...
+    ``NAME.1``, ``NAME.2``, ... Nothing is changed in a folder whose lock is not held.
 
     Raises:
         CaseError: If the folder cannot be made, holds files that no run wrote, or a run that is
             going on.
     """
+    if folder.exists() and not folder.is_dir():
+        raise CaseError([f"output.directory: {folder} is a file; must be a folder, or not exist"])
     try:
         if folder.exists():
-            _make_room(folder)
+            with locked(folder):
+                if _is_of_a_run(folder):
+                    _rename(folder)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(folder, error) from None
-    write_case(folder, case)
+    with locked(folder):
+        if _is_of_a_run(folder):  # which began just now, and may have ended
+            raise _going_on(folder)
+        write_case(folder, case)
+        yield
 
 
 def write_case(folder: Path, case: Case) -> None:
@@ -121,27 +135,34 @@ def write_case(folder: Path, case: Case) -> None:
         raise _unwritable(folder, error) from None
 
 
-def _make_room(folder: Path) -> None:
-    """Rename the folder of a former run.
+def _is_of_a_run(folder: Path) -> bool:
+    """Whether a run has written into a folder; no if it is empty.
 
     Raises:
-        CaseError: If it is no run's.
+        CaseError: If something else has.
     """
-    if not folder.is_dir():
-        raise CaseError([f"output.directory: {folder} is a file; must be a folder, or not exist"])
     if (folder / CASE_FILE).exists():
-        with locked(folder):
-            number = 1
-            while (kept := folder.with_name(f"{folder.name}.{number}")).exists():
-                number += 1
-            folder.rename(kept)
-    elif any(folder.iterdir()):
+        return True
+    if any(folder.iterdir()):
         raise CaseError(
             [
                 f"output.directory: {folder} holds files that no run wrote; "
                 "must be empty, a former run, or not exist"
             ]
         )
+    return False
+
+
+def _rename(folder: Path) -> None:
+    """Give the folder of a former run the first free name."""
+    number = 1
+    while (kept := folder.with_name(f"{folder.name}.{number}")).exists():
+        number += 1
+    folder.rename(kept)
+
+
+def _going_on(folder: Path) -> CaseError:
+    return CaseError([f"output.directory: a run is going on in {folder}; must be another folder"])
 
 
 def _unwritable(folder: Path, error: OSError) -> CaseError:

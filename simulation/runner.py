@@ -28,7 +28,7 @@ from meanformer.simulation.controller import (
     sample_times,
 )
 from meanformer.simulation.diagnostics import TokenDiagnostics
-from meanformer.simulation.folder import locked, on_root, open_folder
+from meanformer.simulation.folder import locked, new_folder, on_root
 from meanformer.simulation.guards import MassGuard
 from meanformer.simulation.interruption import Interruption
 from meanformer.simulation.progress import TerminalProgress
@@ -111,8 +111,7 @@ def run(
         if folder is not None and resume:
             take_over(start, folder, case, state)
         elif folder is not None:
-            on_root(comm, partial(open_folder, folder, case))
-            on_root(comm, partial(_hold, held, folder))
+            on_root(comm, partial(held.enter_context, new_folder(folder, case)))
         tables = _tables(case, folder if comm.rank == 0 else None, start)
         observers = _observers(case, state, tables, folder, start)
         if progress:
