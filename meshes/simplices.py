@@ -74,6 +74,17 @@ def edges(cells: Indices) -> tuple[Indices, Indices]:
     return np.column_stack(np.divmod(keys, count)), inverse.reshape(pairs.shape[:2])
 
 
+def facets(cells: Indices, tdim: int, degree: int) -> Indices:
+    """Nodes of the facets of each cell, vertices first, ``shape=(cells, tdim + 1, n)``.
+
+    Args:
+        cells: Nodes of each cell in the order of basix.
+        tdim: Dimension of the simplices.
+        degree: Polynomial degree of their geometry.
+    """
+    return cells[:, np.array(lagrange(tdim, degree).entity_closure_dofs[tdim - 1])]
+
+
 def place_nodes(vertices: Array, cells: Indices, degree: int) -> tuple[Array, Indices]:
     """Add the geometry nodes of the given degree to straight simplices.
 

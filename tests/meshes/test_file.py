@@ -1,13 +1,14 @@
 """Meshes from files of gmsh."""
 
 import struct
+import warnings
 
 from mpi4py import MPI
 
 import numpy as np
 import pytest
 
-from meanformer.meshes import read_mesh
+from meanformer.meshes import SeamWarning, read_mesh
 
 COMM, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 
@@ -218,9 +219,34 @@ class TestShapes:
         points[:, 2] = [1e-15, 0, -1e-15, 0, 1e-16]
         assert read(text_4(points, [(2, cells)])).geometry.dim == 2
 
-    def test_a_plane_at_height_one_stays_in_space(self, read):
+    @pytest.mark.parametrize("degree", [1, 2])
+    def test_a_planar_mesh_may_lie_at_any_height(self, degree, read, measure, ordered_nodes):
         points, cells = square()
-        assert read(text_4(points + np.array([0, 0, 1]), [(2, cells)])).geometry.dim == 3
+        if degree == 2:
+            points, cells = quadratic(points, cells)
+        lifted = points + np.array([0, 0, 0.7])
+        lifted[0, 2] += 1e-15
+        domain = read(text_4(lifted, [(TYPES[2, degree], cells)]))
+        assert domain.geometry.dim == 2
+        assert measure(domain) == pytest.approx(2, rel=1e-14)
+        assert np.array_equal(ordered_nodes(domain), points[:, :2])
+
+    def test_a_line_may_lie_anywhere_along_x(self, read, ordered_nodes):
+        points = np.array([[0, 3, -2], [1, 3, -2], [4, 3, -2]])
+        domain = read(text_4(points, [(1, [[0, 1], [1, 2]])]))
+        assert ordered_nodes(domain).tolist() == [[0], [1], [4]]
+
+    @pytest.mark.parametrize("height", [1e-6, 0.3, 100])
+    def test_one_node_out_of_the_plane_makes_a_surface(self, height, read):
+        points, cells = square()
+        points[:, 2] = 0.7
+        points[4, 2] += height
+        assert read(text_4(points, [(2, cells)])).geometry.dim == 3
+
+    def test_a_circle_of_latitude_stays_in_space(self, read):
+        points, cells = polygon(20)
+        points[:, 2] = 0.5
+        assert read(text_4(points, [(1, cells)])).geometry.dim == 3
 
 
 class TestFormat:
@@ -274,11 +300,138 @@ class TestFormat:
         assert measure(domain) == pytest.approx(np.pi, rel=2e-3)
 
 
+class TestRepetitions:
+    """Cells that are in the file for each of their groups."""
+
+    @pytest.mark.parametrize("write", [text_2, binary_2, text_4])
+    @pytest.mark.parametrize("degree", [1, 2])
+    @pytest.mark.parametrize("tdim", [1, 2, 3])
+    def test_are_taken_once(self, write, degree, tdim, read, corners, facet_counts):
+        if tdim == 1:
+            points, cells = polygon(7)
+        elif tdim == 2:
+            points, cells = square()
+        else:
+            points, cells = octahedron()
+            cells = np.column_stack([np.full(8, 6), cells])
+        count = len(cells)
+        again = np.concatenate([cells[:3, ::-1], np.roll(cells[1:], 1, axis=1)])
+        cells = np.concatenate([cells[:2], cells[:1], cells[2:], again])
+        if degree == 2:
+            points, cells = quadratic(points, cells)
+        kept = np.delete(cells, 2, axis=0)[:count]
+        domain = read(write(points, [(TYPES[tdim, degree], cells)]))
+        gdim = domain.geometry.dim
+        wanted = points[kept[:, : tdim + 1], :gdim]
+        assert np.array_equal(by_number(domain, corners(domain)), wanted)
+        assert sum(facet_counts(domain)) == {1: 7, 2: 8, 3: 20}[tdim]
+
+
+def stacked(degree=1, gap=0.0, joined=False):
+    """Two rectangles of 8 triangles each, which meet at y = 0.5."""
+    x, y = np.meshgrid(np.linspace(-2, 2, 5), [-1, 0.5, 0.5 + gap, 2], indexing="ij")
+    points = np.column_stack([x.ravel(), y.ravel(), np.zeros(x.size)])
+    number = np.arange(x.size).reshape(x.shape)
+    if joined:
+        number[:, 2] = number[:, 1]
+    low, high = number[:-1], number[1:]
+    cells = np.concatenate(
+        [
+            np.column_stack(cell)
+            for k in (0, 2)
+            for cell in (
+                (low[:, k], high[:, k], high[:, k + 1]),
+                (low[:, k], high[:, k + 1], low[:, k + 1]),
+            )
+        ]
+    )
+    return quadratic(points, cells) if degree == 2 else (points, cells)
+
+
+class TestSeams:
+    """Parts whose nodes coincide, which are not joined."""
+
+    @pytest.mark.parametrize(("degree", "count"), [(1, 5), (2, 9)])
+    @pytest.mark.parametrize("gap", [0, 1e-13])
+    def test_are_told_with_their_number_and_place(self, degree, count, gap, read, facet_counts):
+        data = text_4(*with_type(*stacked(degree, gap)))
+        place = rf"mesh\.msh: nodes at {count} points from \(-2, 0\.5\) to \(2, 0\.5\) coincide"
+        with pytest.warns(SeamWarning, match=place) as warned:
+            domain = read(data)
+        assert facet_counts(domain)[0] == 20
+        assert len(warned) == 1
+        assert warned[0].filename == __file__
+
+    @pytest.mark.parametrize("degree", [1, 2])
+    def test_are_none_where_nodes_are_joined(self, degree, read, facet_counts):
+        points, cells = stacked(degree, joined=True)
+        assert facet_counts(read(text_4(*with_type(points, cells))))[0] == 12
+
+    def test_are_none_where_a_gap_is(self, read):
+        # A cell elsewhere is so large that the gap is round-off of it.
+        points, cells = stacked(gap=1e-7)
+        points = np.concatenate([points, [[1e3, 0, 0], [1e3, 1e3, 0], [0, 1e3, 0]]])
+        cells = np.concatenate([cells, [[20, 21, 22]]])
+        assert read(text_4(*with_type(points, cells))).geometry.dim == 2
+
+    def test_are_points_of_a_line(self, read):
+        points = np.array([[0, 0, 0], [0.5, 0, 0], [0.5, 0, 0], [1, 0, 0]])
+        with pytest.warns(SeamWarning, match=r"nodes at \(0\.5\) coincide"):
+            read(text_4(points, [(1, [[0, 1], [2, 3]])]))
+
+    def test_where_a_closed_curve_is_open(self, read):
+        points, cells = polygon(12)
+        points = np.concatenate([points, points[:1]])
+        cells[-1, 1] = 12
+        with pytest.warns(SeamWarning, match=r"nodes at \(1, 0\) coincide"):
+            read(text_4(points, [(1, cells)]))
+
+    @pytest.mark.parametrize(("degree", "count"), [(1, 3), (2, 6)])
+    def test_are_faces_of_tetrahedra(self, degree, count, read):
+        face = np.eye(3)
+        points = np.concatenate([face, face, [[0, 0, 0], [1, 1, 1]]])
+        cells = np.array([[0, 1, 2, 6], [3, 4, 5, 7]])
+        if degree == 2:
+            points, cells = quadratic(points, cells)
+        with pytest.warns(SeamWarning, match=f"nodes at {count} points from"):
+            read(text_4(points, [(TYPES[3, degree], cells)]))
+
+    def test_count_points_where_many_nodes_coincide(self, read):
+        # Each triangle has its own nodes: four at the centre, two at each corner.
+        points, cells = square()
+        data = text_4(points[cells.ravel()], [(2, np.arange(12).reshape(4, 3))])
+        with pytest.warns(SeamWarning, match=r"nodes at 5 points from \(0, 0\) to \(2, 1\)"):
+            read(data)
+
+    @pytest.mark.mpi
+    def test_are_told_by_one_rank(self, shared_file, cells_differ):
+        path = shared_file(text_4(*with_type(*stacked())))
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            shared, alone = read_mesh(path, COMM), read_mesh(path, SELF)
+        assert len(warned) == 1 + (COMM.rank == 0)
+        assert cells_differ(shared, alone) == 0
+
+    @pytest.mark.mpi
+    def test_are_errors_on_every_rank_where_warnings_are(self, shared_file):
+        path = shared_file(text_4(*with_type(*stacked())))
+        with pytest.raises(SeamWarning, match="coincide"):
+            read_mesh(path, COMM)
+
+
+def with_type(points, cells):
+    """Points, and the one block of the triangles."""
+    return points, [(2 if cells.shape[1] == 3 else 9, cells)]
+
+
 def damaged():
     points, cells = square()
     text = text_4(points, [(2, cells)])
     leaves = np.array([[0, 0, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0], [-1, -1, 0]])
     cubic = np.arange(10)[None] % 5
+    bent, curved = quadratic(points, cells[:2])
+    both = np.concatenate([curved, curved[1:]])
+    both[2, 3:] = both[2, [4, 3, 5]]
     return {
         "not of gmsh": (b"solid cube\n", "no \\$MeshFormat"),
         "empty": (b"", "no \\$MeshFormat"),
@@ -306,7 +459,7 @@ def damaged():
         "unknown": (text.replace(b"2 1 2 4", b"2 1 99 4"), "type 99"),
         "infinite": (text.replace(b"0.4", b"inf"), "not finite"),
         "flat": (text_4(points, [(2, [[0, 1, 4], [0, 1, 1]])]), "cell 1 .* no volume"),
-        "doubled": (text_4(points, [(2, cells[[0, 1, 0]])]), "cell 0 .* more than once"),
+        "doubled": (text_4(bent, [(9, both)]), "cells 1 and 2 .* other nodes between"),
         "branching": (text_4(leaves, [(2, [[0, 1, k] for k in (2, 3, 4)])]), "3 cells share"),
     }
 
