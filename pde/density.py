@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal, get_args
 
 from mpi4py import MPI
 
 import numpy as np
+import numpy.typing as npt
 from dolfinx import fem, mesh
 from scipy.special import xlogy
 
@@ -21,6 +23,7 @@ from meanformer.pde.elements import Elements
 from meanformer.pde.flow import AttentionFlow
 from meanformer.pde.forms import set_values
 from meanformer.pde.initial import InitialDensity
+from meanformer.pde.point_values import PointValues
 from meanformer.pde.steppers import ExplicitStepper, ImexStepper
 
 Boundary = Literal["outflow", "no-flux"]
@@ -178,6 +181,31 @@ class DensitySolver:
     def weights(self) -> Array:
         """Weights of the density as a measure on ``points``, ``shape=(n,)``."""
         return self.elements.measure(self.values)
+
+    def at(self, points: npt.ArrayLike) -> Array:
+        """The density at points. Collective.
+
+        On a sphere the mesh is off it by its error: the value is that where the ray from the origin
+        through the point meets the mesh.
+
+        Args:
+            points: Points of this rank's choice, whoever owns the cells, ``shape=(m, d)``; m is
+                each rank's own, 0 is allowed.
+
+        Returns:
+            Values, ``shape=(m,)``; nan at points outside of the mesh. On a border of cells, that of
+            the cell with the lowest of ``cell_numbers``.
+
+        Raises:
+            ValueError: On every rank, if points of any rank have another shape, are not real and
+                finite, or, on a sphere, no unit vectors up to 1e-6.
+        """
+        return self._point_values(self.values, points)
+
+    @cached_property
+    def _point_values(self) -> PointValues:
+        """Made when first asked for. Collective."""
+        return PointValues(self.elements)
 
     def mass(self) -> float:
         """Integral of the density. Collective."""

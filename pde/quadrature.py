@@ -26,7 +26,7 @@ class CellQuadrature:
     def __init__(self, domain: mesh.Mesh, degree: int) -> None:
         """Tabulate the geometry at the quadrature points."""
         self.reference, reference_weights = basix.make_quadrature(domain.basix_cell(), degree)
-        self._nodes = _nodes(domain)
+        self._nodes = geometry_nodes(domain)
         scalar = domain.ufl_domain().ufl_coordinate_element().basix_element
         shape, *slopes = scalar.tabulate(1, self.reference)[:, :, :, 0]
         self._slopes = np.stack(slopes)
@@ -51,7 +51,7 @@ class CellQuadrature:
         return np.einsum("tqn,cnk->cqkt", self._slopes, self._nodes)
 
 
-def _nodes(domain: mesh.Mesh) -> Array:
+def geometry_nodes(domain: mesh.Mesh) -> Array:
     """Geometry nodes of this rank's cells, ``shape=(cells, n, d)``."""
     cells = domain.topology.index_map(domain.topology.dim).size_local
     return domain.geometry.x[compat.geometry_dofmap(domain)[:cells], : domain.geometry.dim]
@@ -59,7 +59,7 @@ def _nodes(domain: mesh.Mesh) -> Array:
 
 def vertices(domain: mesh.Mesh) -> Array:
     """The corners of this rank's cells, ``shape=(cells, t + 1, d)``."""
-    return _nodes(domain)[:, : domain.topology.dim + 1]
+    return geometry_nodes(domain)[:, : domain.topology.dim + 1]
 
 
 def facet_points(cell: basix.CellType, degree: int) -> Array:

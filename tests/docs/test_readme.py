@@ -21,7 +21,9 @@ def test_steady_state(capsys):
     code, replaced = re.subn(r"level=3", "level=2", NOISE)
     assert replaced == 1
     exec(compile(code, "README.md", "exec"), {})
-    mean = capsys.readouterr().out.splitlines()[-1]
+    _, values, mean = capsys.readouterr().out.splitlines()
+    north, south = map(float, values.strip("[]").split())
+    assert north > 4 * south > 0
     assert abs(float(mean) - 0.5241690) < 1e-4
 
 
