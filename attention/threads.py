@@ -57,6 +57,8 @@ def divided_cores(comm: MPI.Intracomm) -> Iterator[None]:
 
 def _divide(comm: MPI.Intracomm) -> int:
     """This rank's share of its node's cores."""
+    if comm.size == 1:
+        return len(_open_cores())
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     try:
         open_cores = node.allgather(_open_cores())
