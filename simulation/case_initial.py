@@ -63,7 +63,8 @@ def _wrong_kind(kind: object, allowed: tuple[str, ...], where: str) -> str:
     return f"{_short.repr(kind)} is not allowed{where}; allowed: {', '.join(allowed)}{near}"
 
 
-_short = reprlib.Repr(maxstring=60)
+_short = reprlib.Repr()
+_short.maxstring = 60
 
 
 def _kinds_of_the_space(initial: object, info: ValidationInfo) -> object:
