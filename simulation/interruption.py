@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from contextlib import suppress
 from time import monotonic
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -13,10 +15,17 @@ from meanformer.mpi import MPI
 from meanformer.simulation.controller import Observer, RunInterrupted
 from meanformer.simulation.state import State
 
-# mpirun forwards SIGUSR1 and lets the ranks end by themselves. At SIGTERM it kills them: that of
-# Open MPI 5 a quarter of a second after it has told them.
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+# Of those that ranks have got, the first of these is what the user sent: mpirun itself makes
+# others SIGTERM. It forwards SIGUSR1 and lets the ranks end by themselves; when it ends them, that
+# of Open MPI 5 kills them a quarter of a second after their SIGTERM.
+_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM)
+_NONE = len(_SIGNALS)
 _SECONDS_BEFORE_INSISTING = 1.0
+_STDERR = 2
+_WORD = (
+    " received: the run ends after the present step, with a checkpoint; "
+    "Ctrl-C once more ends it at once, without"
+)
 
 
 class Interruption(Observer):
@@ -30,12 +39,13 @@ class Interruption(Observer):
 
     Args:
         watch: Whether to do so; the same on every rank.
+        tell: Whether to say at once, on standard error, that a signal has come to this rank.
     """
 
-    def __init__(self, watch: bool = True) -> None:
+    def __init__(self, watch: bool = True, tell: bool = False) -> None:
         """No signal yet."""
-        self._watch = watch
-        self._received = 0
+        self._watch, self._tell = watch, tell
+        self._received = _NONE
         self._since = 0.0
         self._former: dict[signal.Signals, Any] = {}
 
@@ -67,13 +77,19 @@ class Interruption(Observer):
         """
         if not self._watch:
             return
-        received = state.comm.allreduce(self._received, op=MPI.MAX)
-        if received:
-            raise RunInterrupted(f"{signal.Signals(received).name} received")
+        received = state.comm.allreduce(self._received, op=MPI.MIN)
+        if received != _NONE:
+            raise RunInterrupted(f"{_SIGNALS[received].name} received")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        insisting = self._received and monotonic() - self._since > _SECONDS_BEFORE_INSISTING
-        if insisting and number == signal.SIGINT:
+        first = self._received == _NONE
+        if first:
+            self._since = monotonic()
+        elif number == signal.SIGINT and monotonic() - self._since > _SECONDS_BEFORE_INSISTING:
             raise KeyboardInterrupt
-        if not self._received:
-            self._received, self._since = number, monotonic()
+        self._received = min(self._received, _SIGNALS.index(number))
+        if first and self._tell:
+            # Not by print: the signal may have come in the middle of one. A bar may be on the line,
+            # and after SIGHUP there is no terminal.
+            with suppress(OSError):
+                os.write(_STDERR, f"\n{_SIGNALS[self._received].name}{_WORD}\n".encode())

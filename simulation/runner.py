@@ -94,15 +94,19 @@ def run(
             start; or the output folder cannot be used, holds no run of this case to go on with,
             or holds a run that is going on.
         ValueError: If ``resume`` is asked for without ``output``.
+        OSError: On a rank that cannot write, as on a full disk: the others may wait for it until
+            it ends them (as ``meanformer`` does). The last good checkpoint stays.
     """
     began = perf_counter()
     check_dolfinx(case, comm)
     folder = None if output is None else Path(output)
     if resume and folder is None:
         raise ValueError("resume: there must be an output folder to go on from")
-    with ExitStack() as held:
-        held.enter_context(divided_cores(comm))
-        interruption = held.enter_context(Interruption(watch=folder is not None))
+    with (
+        divided_cores(comm),
+        Interruption(watch=folder is not None, tell=comm.rank == 0) as interruption,
+        ExitStack() as held,
+    ):
         start = Start()
         if folder is not None and resume:
             on_root(comm, partial(_hold, held, folder))
