@@ -26,7 +26,8 @@ def add_parser(verbs: Any) -> None:
         epilog="Exit codes: 0 done; 2 the case or the command line is wrong, nothing is written; "
         "3 the run stopped itself; 4 a signal (SIGTERM, SIGHUP, SIGUSR1 or Ctrl-C) stopped it, a "
         "checkpoint is written and --resume goes on. Under mpirun, signal a rank, or mpirun by "
-        "SIGUSR1: at SIGTERM it kills the ranks, perhaps before a checkpoint is written.",
+        "SIGUSR1: at SIGTERM it kills the ranks, perhaps before a checkpoint is written. Any other "
+        "code is an error, such as a full disk; the last good checkpoint is kept.",
     )
     parser.add_argument("case", type=Path, metavar="CASE", help="a case file (TOML)")
     parser.add_argument(

@@ -230,6 +230,6 @@ class OutputTable(Table):
         AfterValidator(_none_alone),
     ] = Field(default=("vtx",), min_length=1, strict=False)
     """Formats of the fields, or ``("none",)``."""
-    checkpoint_every: NonNegative = 0.0
-    """Time between checkpoints, each written at the next sample; 0: only at the end and on a
-    signal, where one is written in any case."""
+    checkpoint_every: NonNegative | None = None
+    """Time between checkpoints, each written at the next sample, besides those at the end, on a
+    signal, and two minutes (of the clock) after the last; 0: only at the end and on a signal."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from time import monotonic
 
 from rich.console import Console
@@ -55,7 +56,8 @@ class TerminalProgress(Observer):
     def close(self) -> None:
         """Leave the terminal as it was."""
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):  # after SIGHUP there is no terminal
+                self._bar.stop()
 
     def _print(self, time: float) -> None:
         assert self._start is not None

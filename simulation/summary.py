@@ -12,6 +12,7 @@ from typing import Any
 from meanformer.mpi import LIBRARY
 
 import meanformer
+from meanformer.simulation.folder import replace_file
 from meanformer.simulation.state import State
 from meanformer.simulation.tables import Table
 
@@ -57,8 +58,13 @@ def summarise(
 
 
 def write_summary(summary: dict[str, Any], folder: Path) -> None:
-    """Write ``summary.json``."""
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    """Write ``summary.json``.
+
+    Raises:
+        OSError: If it cannot be written; then it is the former one.
+    """
+    text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
+    replace_file(folder / "summary.json", text.encode(), durable=False)
 
 
 def _last_row(table: Table) -> dict[str, float | None]:

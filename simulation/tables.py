@@ -35,6 +35,9 @@ class Table:
         """Add a row.
 
         A name that is new, in a run that goes on from an older version, is empty before.
+
+        Raises:
+            OSError: If the file cannot be written, or is gone.
         """
         grown = not row.keys() <= self._columns.keys()
         before = max(map(len, self._columns.values()), default=0)
@@ -45,7 +48,10 @@ class Table:
         if self._path is None:
             return
         rows = list(zip(*self._columns.values(), strict=True))[0 if grown else -1 :]
-        with self._path.open("w" if grown else "a", newline="") as file:
+        # Rows are added to the file that is there: a folder that is gone is an error, and is so
+        # where an empty one has its name.
+        with self._path.open("w" if grown else "r+", newline="") as file:
+            file.seek(0, os.SEEK_END)
             writer = csv.writer(file, lineterminator="\n")
             if grown:
                 writer.writerow(self._columns)

@@ -242,41 +242,6 @@ checkpoint_every = 0.1
 """
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A folder on a file system of 3 MB, and what makes it larger."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("file systems cannot be mounted here")
-    yield (
-        folder,
-        lambda: subprocess.run(["mount", "-o", "remount,size=500m", str(folder)], check=True),
-    )
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def test_a_full_disk_ends_all_ranks(small_disk, tmp_path):
-    disk, grow = small_disk
-    case = tmp_path / "full.toml"
-    case.write_text(FULL)
-    arguments = ("solve", case, "--output", disk / "run", "--set", "time.end=1.5")
-    failed = meanformer_command(*arguments, folder=tmp_path, ranks=2)
-    assert failed.returncode not in (0, 2, 3, 4), failed.stderr
-    # Some releases of ADIOS2 free wrong memory where they should say that the disk is full.
-    assert "No space left" in failed.stderr or "free(): invalid" in failed.stderr
-    grow()
-    resumed = meanformer_command(*arguments, "--resume", folder=tmp_path, ranks=2)
-    assert resumed.returncode == 0, resumed.stderr
-    whole = meanformer_command(
-        *arguments[:2], "--output", tmp_path / "whole", *arguments[4:], folder=tmp_path, ranks=2
-    )
-    assert whole.returncode == 0, whole.stderr
-    for name in ("pde.csv", "particles.csv", "compare.csv"):
-        assert (disk / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-
-
 @pytest.mark.parametrize("rank", [0, 1])
 def test_an_error_on_one_rank_ends_all(rank, tmp_path):
     case = tmp_path / "full.toml"

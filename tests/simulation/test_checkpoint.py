@@ -1,5 +1,6 @@
 """Checkpoints and resuming: an interrupted run that goes on is the run that was not interrupted."""
 
+import itertools
 import json
 import os
 import shutil
@@ -352,16 +353,62 @@ class TestSlots:
         run(case(0.4), tmp_path, resume=True)
         assert texts(tmp_path) == rows
 
-    def test_a_full_disk_is_a_warning(self, tmp_path, monkeypatch, capfd):
+    def test_one_that_cannot_be_written_ends_the_run(self, tmp_path, monkeypatch):
         def full(*arguments, **entries):
             raise OSError(28, "No space left on device")
 
         with after_steps(DensitySolver, 4, lambda _: monkeypatch.setattr(np, "save", full)):
-            result = run(case(0.3, checkpoint_every=0.1), tmp_path)
-        assert result.status == "done"
-        assert capfd.readouterr().err.count("no checkpoint at t = ") == 2
-        assert latest(tmp_path)["samples"] == 2
-        assert slots(tmp_path) == ["0001", "0002"]
+            with pytest.raises(OSError, match="No space left") as caught:
+                run(case(0.3, checkpoint_every=0.1), tmp_path / "run")
+        assert caught.value.__notes__ == ["no checkpoint at t = 0.2; former ones are kept"]
+        assert latest(tmp_path / "run")["samples"] == 2
+        assert slots(tmp_path / "run") == ["0001", "0002"]
+        monkeypatch.undo()
+        assert run(case(0.3), tmp_path / "run", resume=True).status == "done"
+        run(case(0.3), tmp_path / "whole")
+        assert texts(tmp_path / "run") == texts(tmp_path / "whole")
+
+    @pytest.mark.mpi
+    @pytest.mark.parametrize("every, by_clock", [(None, True), (10.0, True), (0.0, False)])
+    def test_are_written_every_two_minutes(self, every, by_clock, shared_tmp_path, monkeypatch):
+        written, write = [], checkpoint.write
+        monkeypatch.setattr(
+            checkpoint, "write", lambda folder, one: (written.append(one), write(folder, one))
+        )
+        # Twenty seconds from one look at the clock to the next; on other ranks it goes faster.
+        clock = itertools.count(0, 20 + WORLD.rank)
+        monkeypatch.setattr(checkpoint, "monotonic", clock.__next__)
+        output = {} if every is None else {"checkpoint_every": every}
+        result = run(case(**output), shared_tmp_path)
+        if WORLD.rank == 0:
+            # It is looked at after every step, and when a checkpoint is written.
+            steps = sum(result.summary["steps"].values())
+            at_samples = 1 if every != 10.0 else 2
+            assert len(written) == (steps // 6 if by_clock else 0) + at_samples
+
+    @pytest.mark.mpi
+    # The last one is older by a step of the replicas, before a sample; by one of the tokens; by
+    # one of the replicas.
+    @pytest.mark.parametrize(
+        "solver, count", [(DensitySolver, 5), (TokenSolver, 37), (TokenSolver, 45)]
+    )
+    def test_written_between_samples_are_good(self, solver, count, shared_tmp_path, monkeypatch):
+        class Crash(Exception):
+            pass
+
+        def crash(_):
+            raise Crash
+
+        whole, parts = shared_tmp_path / "whole", shared_tmp_path / "parts"
+        uninterrupted = run(case(), whole)
+        with monkeypatch.context() as patch, after_steps(solver, count, crash):
+            patch.setattr(checkpoint, "_SECONDS_BETWEEN", 0.0)
+            with pytest.raises(Crash):
+                run(case(), parts)
+        result = run(case(), parts, resume=True)
+        assert result.summary["resumed_at"] == pytest.approx(0.2)
+        assert texts(parts) == texts(whole)
+        assert result.summary["steps"] == uninterrupted.summary["steps"]
 
     @pytest.mark.mpi
     def test_a_run_that_stops_itself_keeps_the_last_good_one(self, shared_tmp_path):
@@ -404,6 +451,41 @@ class TestSignals:
             signal.signal(number, former)
         assert result.status == "interrupted"
         assert result.summary["reason"] == f"{signal.Signals(number).name} received"
+
+    @pytest.mark.mpi
+    @pytest.mark.parametrize(
+        "sent, name",
+        [
+            ([signal.SIGTERM, signal.SIGINT], "SIGINT"),
+            ([signal.SIGTERM, signal.SIGUSR1], "SIGUSR1"),
+            ([signal.SIGUSR1, signal.SIGTERM], "SIGUSR1"),
+            ([signal.SIGTERM, signal.SIGHUP], "SIGHUP"),
+        ],
+    )
+    def test_the_one_that_is_named_is_the_users(self, sent, name, shared_tmp_path):
+        # mpirun tells other ranks SIGTERM.
+        def action(solver):
+            for each in sent if WORLD.rank == WORLD.size - 1 else sent[:1]:
+                signal.raise_signal(each)
+
+        with after_steps(DensitySolver, 1, action):
+            result = run(case(), shared_tmp_path)
+        assert result.summary["reason"] == f"{name} received"
+
+    @pytest.mark.mpi
+    def test_are_confirmed_at_once(self, shared_tmp_path, capfd):
+        told = []
+
+        def action(solver):
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
+            told.append(capfd.readouterr().err)
+
+        with after_steps(TokenSolver, 3, action):
+            run(case(), shared_tmp_path)
+        if WORLD.rank == 0:
+            assert told[0].count("SIGTERM received: the run ends after the present step") == 1
+        assert told[0].count("received") == (WORLD.rank == 0)
 
     def test_are_left_alone_without_output(self):
         seen = []
