@@ -17,7 +17,8 @@ def build(case: c.Case, comm: MPI.Intracomm) -> State:
     """Make mesh, initial measure and solvers. Collective over ``comm``.
 
     Raises:
-        CaseError: On every rank, if the mesh does not resolve the initial density.
+        CaseError: On every rank, if the mesh cannot be used, or does not resolve the
+            initial density.
     """
     attention = build_model(case.attention, case.space.dimension, case.time.end)
     dimension = case.space.dimension
@@ -28,7 +29,7 @@ def build(case: c.Case, comm: MPI.Intracomm) -> State:
     if case.pde is not None:
         from meanformer.simulation.build_density import build_density  # DOLFINx is slow to import
 
-        state.density = build_density(case, case.pde, attention, step, comm)
+        state.density, state.advice = build_density(case, case.pde, attention, step, comm)
     if case.particles is not None:
         number, seed = case.particles.number, case.particles.seed
         if isinstance(case.initial, c.Tokens):

@@ -15,7 +15,7 @@ _LARGEST_MASS_ERROR = 0.02
 
 def build_density(
     case: c.Case, pde: c.PdeTable, attention: Model, step: float | None, comm: MPI.Intracomm
-) -> DensitySolver:
+) -> tuple[DensitySolver, str]:
     """Make the mesh and the density on it. Collective over ``comm``.
 
     Args:
@@ -25,14 +25,18 @@ def build_density(
         step: A fixed time step, or None for an automatic one.
         comm: The ranks.
 
+    Returns:
+        The solver, and what to say of mass that leaves through the boundary of its mesh.
+
     Raises:
         CaseError: On every rank, if a mesh file cannot be used, the mesh does not resolve the
             initial density, or PETSc refuses an option.
     """
+    domain, advice = build_mesh(pde, case.space, case.title, comm)
     measure = initial_measure(case.initial, case.space.dimension)
     try:
         solver = DensitySolver(
-            build_mesh(pde, case.space, comm),
+            domain,
             attention,
             pde.degree,
             measure.density,
@@ -48,7 +52,7 @@ def build_density(
         mass = solver.initial_mass
         solver.close()
         raise _unresolved(pde, f"its mass on the mesh is {mass:.4g}, not 1", mass < 1)
-    return solver
+    return solver, advice
 
 
 def _unresolved(table: c.PdeTable, why: str, outside: bool = False) -> c.CaseError:

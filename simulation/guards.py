@@ -41,5 +41,5 @@ class MassGuard(Observer):
                 raise RunStopped(
                     f"{name}: {outflow:.3g} of the mass has left through the boundary at "
                     f"t = {solver.time:g}, more than pde.largest_outflow = "
-                    f"{self._largest_outflow:g}; a larger box would hold it"
+                    f"{self._largest_outflow:g}; {state.advice}"
                 )

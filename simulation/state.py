@@ -63,6 +63,7 @@ class State:
         density: The density solver, if the case has one.
         tokens: The token solver, if the case has one.
         replicas: Independent smaller systems, if the harmonic distance is asked for.
+        advice: What to say of mass that leaves through the boundary of the density's mesh.
     """
 
     comm: MPI.Intracomm
@@ -70,6 +71,7 @@ class State:
     density: DensitySolver | None = None
     tokens: TokenSolver | None = None
     replicas: TokenReplicas | None = None
+    advice: str = "a mesh that reaches farther would hold it"
 
     @property
     def solvers(self) -> dict[str, Solver]:

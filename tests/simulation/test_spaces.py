@@ -84,7 +84,8 @@ class TestBoundary:
     def test_too_much_outflow_stops_the_run(self):
         result = run(self.narrow(largest_outflow=0.02))
         assert result.status == "stopped"
-        assert "pde.largest_outflow = 0.02" in result.summary["reason"]
+        reason = result.summary["reason"]
+        assert reason.endswith("pde.largest_outflow = 0.02; a larger box would hold it")
         assert 0.02 < result.state.density.outflow < 0.1
 
     def test_outflow_that_is_allowed(self):
@@ -168,21 +169,37 @@ def test_a_resumed_run_is_the_same(shared_tmp_path, data):
         assert np.array_equal(values, parts.pde[name]), name
 
 
+def msh(path, points, cells):
+    """Write straight cells in gmsh's format."""
+    dimension = len(cells[0]) - 1
+    lines = ["$MeshFormat", "4.1 0 8", "$EndMeshFormat", "$Nodes"]
+    lines += [f"1 {len(points)} 1 {len(points)}", f"1 1 0 {len(points)}"]
+    lines += [str(i + 1) for i in range(len(points))]
+    lines += [" ".join(map(repr, map(float, x))) for x in points]
+    lines += ["$EndNodes", "$Elements", f"1 {len(cells)} 1 {len(cells)}"]
+    lines.append(f"{dimension} 1 {[1, 2, 4][dimension - 1]} {len(cells)}")
+    lines += [f"{k} " + " ".join(str(i + 1) for i in cell) for k, cell in enumerate(cells, 1)]
+    path.write_text("\n".join([*lines, "$EndElements", ""]))
+    return path
+
+
+def line(path, width=6.0, count=24, joined=True):
+    """A line of cells; unless it is joined, its halves share no node."""
+    nodes = np.linspace(-width, width, count + 1)
+    first = np.arange(count)
+    if not joined:
+        nodes = np.insert(nodes, count // 2, 0.0)
+        first[count // 2 :] += 1
+    points = np.column_stack([nodes, 0 * nodes, 0 * nodes])
+    return msh(path, points, np.column_stack([first, first + 1]).tolist())
+
+
 class TestMeshFile:
-    def msh(self, folder, width=6.0, count=24):
-        """A line in gmsh's format."""
-        nodes = np.linspace(-width, width, count + 1)
-        lines = ["$MeshFormat", "4.1 0 8", "$EndMeshFormat", "$Nodes"]
-        lines += [f"1 {count + 1} 1 {count + 1}", f"1 1 0 {count + 1}"]
-        lines += [str(i + 1) for i in range(count + 1)] + [f"{x!r} 0 0" for x in nodes.tolist()]
-        lines += ["$EndNodes", "$Elements", f"1 {count} 1 {count}", f"1 1 1 {count}"]
-        lines += [f"{i + 1} {i + 1} {i + 2}" for i in range(count)]
-        path = folder / "line.msh"
-        path.write_text("\n".join([*lines, "$EndElements", ""]))
-        return path
+    def case(self, path, dimension=1, **pde):
+        return Case.from_dict(normal(dimension, pde={"degree": 2, "mesh": str(path)} | pde))
 
     def test_gives_what_the_box_gives(self, tmp_path):
-        path = self.msh(tmp_path, 7.0, 32)
+        path = line(tmp_path / "line.msh", 7.0, 32)
         wanted = run(Case.from_dict(normal())).pde
         case = Case.from_dict(normal(pde={"degree": 2, "mesh": path.name}), tmp_path)
         (tmp_path / "case.toml").write_text(case.to_toml())
@@ -191,14 +208,62 @@ class TestMeshFile:
         for name in ("mass", "mean_1", "cov_11", "energy"):
             assert np.allclose(got[name], wanted[name], rtol=1e-10, atol=1e-12)
 
-    def test_of_another_dimension(self, tmp_path):
-        path = self.msh(tmp_path)
-        case = Case.from_dict(normal(2, pde={"mesh": str(path)}))
-        with pytest.raises(CaseError, match=r"pde\.mesh.*must be 2"):
-            run(case)
-
     def test_that_is_none(self, tmp_path):
         (tmp_path / "text.msh").write_text("no mesh")
         case = Case.from_dict(normal(pde={"mesh": "text.msh"}), tmp_path)
         with pytest.raises(CaseError, match=r"pde\.mesh"):
             run(case)
+
+    @pytest.mark.mpi
+    @pytest.mark.parametrize(
+        ("z", "dimension", "message"),
+        [
+            ((0.7, 0.7, 0.7), 1, "is a planar mesh of triangles; must be a straight line"),
+            ((0.7, 0.7, 0.7), 3, "is a planar mesh of triangles; must be a volume of tetrahedra"),
+            ((0, 0.3, 0), 3, r"is a surface of triangles in R\^3; must be a volume"),
+            ((0, 0.3, -1), 2, "has nodes with z from -1 to 0.3; must be a planar.* with one z, as"),
+        ],
+    )
+    def test_that_is_of_another_kind(self, z, dimension, message, shared_tmp_path):
+        path = shared_tmp_path / "triangle.msh"
+        if COMM.rank == 0:
+            msh(path, np.column_stack([[[0, 0], [1, 0], [0, 1]], z]), [(0, 1, 2)])
+        COMM.barrier()
+        with pytest.raises(CaseError, match=rf"pde\.mesh: .*{message}"):
+            run(self.case(path, dimension))
+
+    def test_that_is_a_line_where_a_plane_is_asked_for(self, tmp_path):
+        path = line(tmp_path / "line.msh")
+        with pytest.raises(CaseError, match="straight line of intervals; must be a planar mesh"):
+            run(self.case(path, 2))
+
+    def test_that_is_a_bent_line(self, tmp_path):
+        path = msh(tmp_path / "bent.msh", [(0, 0, 5), (1, 0, 5), (2, 4, 5)], [(0, 1), (1, 2)])
+        with pytest.raises(CaseError, match="nodes with y from 0 to 4; must be a straight line"):
+            run(self.case(path))
+
+    @pytest.mark.mpi
+    def test_with_a_seam(self, shared_tmp_path, capfd):
+        path = shared_tmp_path / "line.msh"
+        if COMM.rank == 0:
+            line(path, 7.0, 32, joined=False)
+        COMM.barrier()
+        case = Case.from_dict(normal(title="half", pde={"degree": 2, "mesh": str(path)}))
+        result = run(case)
+        coincide = "nodes at (0) coincide but are not joined"
+        warning = f"half: warning: pde.mesh: {path}: {coincide}"
+        assert capfd.readouterr().err.count(warning) == (1 if COMM.rank == 0 else 0)
+        assert result.status == "stopped"
+        reason = result.summary["reason"]
+        assert reason.endswith(f"; pde.mesh has a seam: {coincide}, and mass can leave there")
+
+    @pytest.mark.mpi
+    def test_that_ends_too_soon(self, shared_tmp_path, capfd):
+        path = shared_tmp_path / "line.msh"
+        if COMM.rank == 0:
+            line(path, 2.5, 20)
+        COMM.barrier()
+        case = normal(pde={"mesh": str(path)}, attention={"beta": 0.3}, time={"end": 1.0})
+        reason = run(Case.from_dict(case)).summary["reason"]
+        assert reason.endswith("; a mesh that reaches farther would hold it")
+        assert "coincide" not in capfd.readouterr().err
