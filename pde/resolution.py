@@ -12,6 +12,11 @@ from meanformer.pde.forms import assemble, compiled, set_values
 
 #: A cell resolves its density while jumps at its facets are below this share of its mean.
 LARGEST_JUMP = 0.1
+#: A mesh resolves a density while no more of its mass is in cells that do not.
+LARGEST_SHARE = 0.1
+# On a line, slopes that jump by s from cell to cell of size h bend by s/h, and a straight piece of
+# that size is off by up to h s/8 inside; jumps are differences of two such errors.
+_OF_SLOPES = 1 / 4
 
 
 class Resolution:
@@ -21,11 +26,16 @@ class Resolution:
     of the error there, h^{p+1} while the mesh resolves it, and of the size of the density when it
     does not.
 
+    With noise the penalty holds the values at facets together, on the coarsest mesh, too. But then
+    slopes are continuous as well, and their jumps, times the height of the cell, are of the size of
+    the error: a quarter of that is added.
+
     Args:
         elements: The density's elements.
+        has_noise: Whether the density diffuses.
     """
 
-    def __init__(self, elements: Elements) -> None:
+    def __init__(self, elements: Elements, has_noise: bool) -> None:
         """Compile the form. Collective."""
         self._elements = elements
         cells = fem.functionspace(elements.domain, ("Discontinuous Lagrange", 0))
@@ -33,7 +43,15 @@ class Resolution:
         facets = ufl.dS(elements.domain, metadata={"quadrature_degree": elements.quadrature_degree})
         test, density = ufl.TestFunction(cells), self._density
         both_sides = test("+") + test("-")
-        self._jumps = compiled(abs(density("+") - density("-")) * both_sides * facets)
+        jump = abs(density("+") - density("-"))
+        if has_noise:
+            heights, normal = fem.Function(cells), ufl.FacetNormal(elements.domain)
+            set_values(heights, elements.heights())
+            height = ufl.min_value(heights("+"), heights("-"))
+            # Co-normals of the two cells point in opposite directions.
+            slopes = [ufl.dot(ufl.grad(density)(side), normal(side)) for side in "+-"]
+            jump += _OF_SLOPES * height * abs(slopes[0] + slopes[1])
+        self._jumps = compiled(jump * both_sides * facets)
         self._moments = la.vector(cells.dofmap.index_map, 1)
         self._areas = self._assemble(
             compiled(fem.Constant(elements.domain, 1.0) * both_sides * facets)

@@ -12,6 +12,7 @@ may not turn from where it starts.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -25,6 +26,7 @@ from meanformer.attention.matrices import multiple_of_identity, times
 from meanformer.attention.spaces import Array
 from meanformer.pde.density import DensitySolver
 from meanformer.pde.diffusion import LinearSolverError
+from meanformer.pde.resolution import LARGEST_SHARE, Resolution
 
 #: Prefix of this solver's entries in PETSc's options database, such as ``-steady_snes_monitor``.
 PREFIX = "steady_"
@@ -104,11 +106,23 @@ class SteadyState:
         residual: The integral of |d_t rho|, but for rotations: the mass that would move.
         turning: The same of the rotations alone, by which the mesh turns the density.
         iterations: Newton's steps, or time steps.
+        resolution: Share of the mass in cells that do not resolve it (``pde.resolution``): the
+            equation may be solved to round-off, and its solution be wrong.
     """
 
     residual: float
     turning: float
     iterations: int
+    resolution: float
+
+
+def _found(solver: DensitySolver, size: float, turning: float, iterations: int) -> SteadyState:
+    """The result, with a warning on rank 0 if the mesh does not resolve the density. Collective."""
+    share = Resolution(solver.elements, solver.temperature > 0)(solver.values)
+    if share > LARGEST_SHARE and solver.comm.rank == 0:
+        message = f"the mesh does not resolve {share:.0%} of the mass of the stationary density"
+        warnings.warn(f"{message}; a finer one would change it", stacklevel=3)
+    return SteadyState(size, turning, iterations, share)
 
 
 def _size(solver: DensitySolver, values: Array | float) -> float:
@@ -138,6 +152,8 @@ def residual(solver: DensitySolver, values: Array) -> float:
 def march(solver: DensitySolver, tolerance: float, longest: float) -> SteadyState:
     """Take time steps until the density is stationary. Collective.
 
+    Warns on rank 0 if the mesh does not resolve it.
+
     Args:
         solver: Holds the density; moved in time.
         tolerance: Of ``residual``.
@@ -154,13 +170,14 @@ def march(solver: DensitySolver, tolerance: float, longest: float) -> SteadyStat
             )
         solver.step(end)
     turns = Rotations(solver, solver.values).part(tendency(solver, solver.values))
-    return SteadyState(size, _size(solver, turns), solver.steps - before)
+    return _found(solver, size, _size(solver, turns), solver.steps - before)
 
 
 def newton(solver: DensitySolver, tolerance: float = 1e-9) -> SteadyState:
     """Replace the density by a stationary one of its mass, found from it. Collective.
 
     The time stays. Start near enough: where ``march`` has led, or at a guess of the right shape.
+    Warns on rank 0 if the mesh does not resolve the density found.
 
     Args:
         solver: With noise; its ``values`` are set.
@@ -210,7 +227,7 @@ def newton(solver: DensitySolver, tolerance: float = 1e-9) -> SteadyState:
     if solver.comm.allreduce(solver.elements.limiter(values)):
         raise SteadyStateError("newton: the stationary density has a negative mean on a cell")
     solver.values = values * (solver.mass() / solver.elements.mass(values))
-    return SteadyState(size, _size(solver, turns), iterations)
+    return _found(solver, size, _size(solver, turns), iterations)
 
 
 class _Problem:

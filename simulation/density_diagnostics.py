@@ -19,7 +19,7 @@ class DensityDiagnostics(Observer):
     def __init__(self, table: Table, solver: DensitySolver) -> None:
         """Rows go to ``table``. Collective."""
         self._table = table
-        self._resolution = Resolution(solver.elements)
+        self._resolution = Resolution(solver.elements, solver.temperature > 0)
 
     def sample(self, state: State) -> None:
         """Add a row."""

@@ -13,7 +13,7 @@ from meanformer.pde.resolution import Resolution
 
 def share(domain, degree, measure):
     solver = DensitySolver(domain, Attention(), degree, measure.density)
-    return Resolution(solver.elements)(solver.values)
+    return Resolution(solver.elements, has_noise=False)(solver.values)
 
 
 @pytest.mark.parametrize("degree", [1, 2, 3])
@@ -45,7 +45,7 @@ def test_a_cell_without_neighbours_tells_nothing():
     solver = DensitySolver(
         box(MPI.COMM_SELF, half_width=2.0, cells=1, dimension=1), Attention(), 2, start.density
     )
-    assert Resolution(solver.elements)(solver.values) == 1
+    assert Resolution(solver.elements, has_noise=False)(solver.values) == 1
 
 
 @pytest.mark.mpi

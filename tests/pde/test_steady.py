@@ -1,5 +1,7 @@
 """Stationary densities with noise against the fixed points of their profiles."""
 
+import warnings
+
 from mpi4py import MPI
 from petsc4py import PETSc
 
@@ -14,6 +16,7 @@ from meanformer.meshes import box, circle, icosphere
 from meanformer.pde import DensitySolver, LinearSolverError
 from meanformer.pde.steady import SteadyStateError, march, newton, residual
 
+COMM = MPI.COMM_WORLD
 TURN = Rotation.from_euler("xyz", [0.3, 0.5, 0.7]).as_matrix()
 AXES = {2: (0.6, 0.8), 3: (0.0, 0.6, 0.8)}
 CASES = [
@@ -88,6 +91,7 @@ def test_newton(verify, dimension, law, kappa, mean):
     assert found.residual <= 1e-9
     assert found.iterations <= 10
     assert found.turning < 1e-4  # the mesh's error
+    assert found.resolution == 0
     assert residual(solver, solver.values) < 1e-5
     assert abs(mean_of(solver) - mean) < 1e-4
     assert abs(solver.mass() - 1) < 1e-13
@@ -140,6 +144,30 @@ def test_the_equilibrium_of_a_normal_distribution():
     variance = float(solver.weights @ solver.points[:, 0] ** 2)
     assert variance == pytest.approx(np.sqrt(kappa / beta), rel=1e-4)
     solver.close()
+
+
+@pytest.mark.mpi
+def test_tells_when_the_mesh_does_not_resolve_the_density():
+    _, law, kappa, mean = CASES[3]
+    start, shares, errors = VonMisesFisher(AXES[2], 2.0).density, [], []
+    for cells in (3, 5, 12, 48):
+        solver = DensitySolver(
+            circle(COMM, cells=cells, rotation=0.3), Attention(law), 1, start,
+            temperature=kappa,
+        )  # fmt: skip
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = newton(solver)
+        assert found.residual <= 1e-9
+        shares.append(found.resolution)
+        errors.append(abs(mean_of(solver) / mean - 1))
+        solver.close()
+        warned = [str(each.message) for each in caught]
+        expected = found.resolution > 0.1 and COMM.rank == 0
+        assert len(warned) == expected and all("does not resolve" in line for line in warned)
+    assert shares[0] == pytest.approx(1) and errors[0] > 0.3
+    assert shares[-1] == 0 and errors[-1] < 2e-3
+    assert all(share > 0.1 for share, error in zip(shares, errors, strict=True) if error > 0.03)
 
 
 @pytest.mark.mpi
