@@ -5,8 +5,10 @@ on, long ones too, and writes what they observed as a page of documentation.
 """
 
 import gc
+import os
 import platform
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mpi4py import MPI
 
@@ -40,6 +42,10 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if MPI.COMM_WORLD.size > 1:  # or the ranks would clean each other's temporary folders
+        root = TemporaryDirectory(prefix="pytest-rank-")
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = root.name
+        config.add_cleanup(root.cleanup)
     config.stash[CLAIMS] = Claims()
     config.pluginmanager.register(config.stash[CLAIMS])
 
