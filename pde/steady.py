@@ -284,8 +284,6 @@ class _Problem:
         turned = self._rotations.components(values - self._start)
         size = _size(self._solver, rest) + float(np.abs(turned).sum())
         reasons = PETSc.SNES.ConvergedReason
-        if not np.isfinite(size):
-            return int(reasons.DIVERGED_FNORM_NAN)
         if size <= tolerance:
             return int(reasons.CONVERGED_FNORM_ABS)
         if iteration >= _MOST_ITERATIONS:

@@ -51,7 +51,7 @@ def add_parser(verbs: Any) -> None:
         default="",
         metavar="OPTIONS",
         help="options for PETSc's solvers, with the prefix diffusion_, such as "
-        '"-diffusion_pc_type hypre -diffusion_ksp_monitor"; those in PETSC_OPTIONS count, too',
+        '"-diffusion_pc_type gamg -diffusion_ksp_monitor"; those in PETSC_OPTIONS count, too',
     )
     parser.set_defaults(execute=execute)
 

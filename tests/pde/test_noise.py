@@ -269,7 +269,7 @@ class TestLinearSolver:
     @pytest.mark.parametrize(
         "options",
         [
-            {"pc_type": "hypre"},
+            {"pc_type": "gamg"},
             {"ksp_type": "gmres"},
             {"ksp_type": "preonly", "pc_type": "redundant"},
         ],
