@@ -1,11 +1,15 @@
-"""A disk that fills, or a folder that vanishes, ends all ranks soon and spoils nothing."""
+"""Runs on two ranks that are cut: by a full disk, a folder that is gone, or a signal to mpirun."""
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
-from time import time
+from time import monotonic, sleep, time
+
+from mpi4py import MPI
 
 import pytest
 
@@ -44,7 +48,7 @@ RUN = "from meanformer.scripts.main import main; raise SystemExit(main())"
 # What happens before an observer's sample at t = 0.5 and later, when a checkpoint of t = 0 or of
 # t = 0.4 is there.
 FAULT = """
-import os, shutil, signal, subprocess
+import os, shutil, signal, subprocess, time
 from pathlib import Path
 from mpi4py import MPI
 from meanformer.simulation import runner
@@ -74,36 +78,44 @@ runner.{observer}.sample = sample_with_fault
 """
 
 
-def solve(case, output, *options, script=""):
-    """Run on two ranks, which are killed together if they do not end."""
+def start(case, output, *options, script=""):
+    """Start a run on two ranks, under mpirun."""
     command = [MPIRUN, "-n", "2", sys.executable, "-c", script + RUN, "solve", case]
+    command += ["--output", output, *options]
     # Not the launcher's own variables, where the tests themselves run under mpirun.
     own = ("PMIX_", "OMPI_COMM")
     environment = {name: text for name, text in os.environ.items() if not name.startswith(own)}
     places = [str(Path(meanformer.__file__).parent.parent), environment.get("PYTHONPATH")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, places))
-    command += ["--output", output, *options]
-    return subprocess.run(
-        list(map(str, command)), env=environment, capture_output=True, text=True, timeout=120
+    return subprocess.Popen(
+        list(map(str, command)), env=environment, stderr=subprocess.PIPE, text=True
     )
+
+
+def end(process):
+    """Wait for the end of a run; its exit code and what it said on standard error."""
+    try:
+        errors = process.communicate(timeout=120)[1]
+    finally:
+        process.kill()
+    return process.returncode, errors
 
 
 def fail(case, output, mark, *options, fault, observer="Checkpoints", rank=0, word):
     """Run up to a fault, which leaves a mark: all ranks end within ten seconds, with a word."""
     names = {"mark": str(mark), "fault": fault, "observer": observer, "rank": rank}
-    failed = solve(case, output, *options, script=FAULT.format(**names))
+    code, errors = end(start(case, output, *options, script=FAULT.format(**names)))
     seconds = time() - mark.stat().st_mtime
     # 2, 3 and 4 mean something else.
-    assert failed.returncode not in (0, 2, 3, 4), failed.stderr
-    assert any(each in failed.stderr for each in word), failed.stderr
-    assert seconds < 10, failed.stderr
-    return failed
+    assert code not in (0, 2, 3, 4), errors
+    assert any(each in errors for each in word), errors
+    assert seconds < 10, errors
 
 
 def goes_on(case, output, whole, *options):
     """The run that goes on is the one that was never cut."""
-    resumed = solve(case, output, "--resume", *options)
-    assert resumed.returncode == 0, resumed.stderr
+    code, errors = end(start(case, output, "--resume", *options))
+    assert code == 0, errors
     for name in TABLES:
         assert (output / name).read_bytes() == (whole / name).read_bytes(), name
 
@@ -119,8 +131,8 @@ def case(tmp_path):
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     (folder / "case.toml").write_text(CASE)
-    done = solve(folder / "case.toml", folder / "run")
-    assert done.returncode == 0, done.stderr
+    code, errors = end(start(folder / "case.toml", folder / "run"))
+    assert code == 0, errors
     return folder / "run"
 
 
@@ -207,3 +219,31 @@ def test_a_folder_that_is_unmounted_ends_all_ranks(case, tmp_path, mount, whole)
     fail(case, folder, tmp_path / "mark", fault=fault, word=["No such file"])
     assert not list(folder.iterdir())  # the folder below
     goes_on(case, disk, whole)
+
+
+# Of these, that of Open MPI makes SIGTERM, and kills ranks that do not end at once.
+KILLING = () if MPI.get_vendor()[0] == "MPICH" else (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name
+)
+def test_a_signal_to_mpirun(number, case, tmp_path, whole):
+    folder, mark = tmp_path / "run", tmp_path / "mark"
+    fault = f"Path({str(mark)!r}).touch(); time.sleep(2)"
+    names = {"mark": str(mark), "fault": fault, "observer": "TokenDiagnostics", "rank": 0}
+    process, until = start(case, folder, script=FAULT.format(**names)), monotonic() + 60
+    while not mark.exists():
+        assert process.poll() is None and monotonic() < until
+        sleep(0.01)
+    process.send_signal(number)
+    code, errors = end(process)
+    if number in KILLING:
+        assert code != 0
+    else:
+        name = signal.Signals(number).name
+        assert code == 4, errors
+        assert f"{name} received: the run ends after the present step" in errors
+        assert f"interrupted: {name} received" in errors
+        assert json.loads((folder / "summary.json").read_text())["reason"] == f"{name} received"
+    goes_on(case, folder, whole)
