@@ -6,6 +6,7 @@ import argparse
 import sys
 import traceback
 from collections.abc import Sequence
+from time import sleep
 
 from meanformer.mpi import MPI
 
@@ -14,13 +15,15 @@ from meanformer.scripts import bench, converge, solve
 from meanformer.simulation import CaseError
 
 WRONG = 2
+# mpirun passes on what a rank has said, but drops what it has not yet read when all are ended.
+_SECONDS_TO_FORWARD = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code.
 
     0: done; 2: the case or the command line is wrong; 3: the run stopped itself;
-    4: it was stopped by a signal and can be resumed.
+    4: it was stopped by a signal and can be resumed. Any other: an error, such as a full disk.
     """
     parser = argparse.ArgumentParser(
         prog="meanformer", description="Mean-field dynamics of self-attention."
@@ -48,6 +51,7 @@ def _execute(options: argparse.Namespace) -> int:
         if comm.size == 1:
             raise
         # Perhaps of this rank alone: the others would wait for it for ever.
-        traceback.print_exc()
+        print(traceback.format_exc(), file=sys.stderr, flush=True)
+        sleep(_SECONDS_TO_FORWARD)
         comm.Abort(1)
         raise
