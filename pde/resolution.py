@@ -1,4 +1,4 @@
-"""How much of a density the mesh does not resolve."""
+"""How much of a density the mesh does not resolve, and how much finer a mesh would."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ LARGEST_SHARE = 0.1
 # On a line, slopes that jump by s from cell to cell of size h bend by s/h, and a straight piece of
 # that size is off by up to h s/8 inside; jumps are differences of two such errors.
 _OF_SLOPES = 1 / 4
+# More halvings than any mesh can be refined.
+_MOST_HALVINGS = 12
 
 
 class Resolution:
@@ -24,7 +26,8 @@ class Resolution:
 
     A solution is continuous: the jump of its approximation at the facets of a cell is of the size
     of the error there, h^{p+1} while the mesh resolves it, and of the size of the density when it
-    does not.
+    does not. So halving a cell divides its jumps by 2^{p+1}, or by less where the mesh sees nothing
+    of the density's shape.
 
     With noise the penalty holds the values at facets together, on the coarsest mesh, too. But then
     slopes are continuous as well, and their jumps, times the height of the cell, are of the size of
@@ -63,16 +66,44 @@ class Resolution:
         Args:
             values: The density's values on this rank's cells, ``shape=(cells, n)``.
         """
+        return float(self.after_halvings(values)[0])
+
+    def after_halvings(self, values: Array) -> Array:
+        """The shares that would be left if all cells were halved k = 0 to 12 times. Collective.
+
+        Args:
+            values: The density's values on this rank's cells, ``shape=(cells, n)``.
+
+        Returns:
+            Shares that do not grow with k, ``shape=(13,)``. A cell without neighbours tells nothing
+            before it is halved, and counts as one that is resolved then.
+        """
         set_values(self._density, values)
         sums = self._assemble(self._jumps)
-        # A cell without neighbours tells nothing.
-        jumps = np.divide(sums, self._areas, out=np.full_like(sums, np.inf), where=self._areas > 0)
         integrals = self._elements.integrals
         masses = (integrals * values).sum(axis=1)
-        unresolved = jumps > LARGEST_JUMP * masses / integrals.sum(axis=1)
-        share = self._elements.comm.allreduce(float(masses[unresolved].sum()))
-        return share / self._elements.mass(values)
+        allowed = LARGEST_JUMP * masses / integrals.sum(axis=1) * self._areas
+        excess = np.divide(sums, allowed, out=np.ones_like(sums), where=allowed > 0)
+        per_halving = self._elements.space.element.basix_element.degree + 1
+        halvings = np.ceil(np.log2(np.maximum(excess, 1.0)) / per_halving)
+        halvings[self._areas == 0] = 1
+        count = _MOST_HALVINGS + 2
+        halvings = np.minimum(halvings, count - 1).astype(int)
+        by_halvings = np.bincount(halvings, masses, count)
+        unresolved = self._elements.comm.allreduce(by_halvings)[::-1].cumsum()[-2::-1]
+        shares: Array = unresolved / self._elements.mass(values)
+        return shares
 
     def _assemble(self, form: fem.Form) -> Array:
         """Moments of a form on this rank's cells, ``shape=(cells,)``."""
         return assemble(form, self._moments)[: len(self._elements.integrals)].copy()
+
+
+def halvings_needed(shares: Array) -> int:
+    """The least k with which no more than ``LARGEST_SHARE`` is left; the last k if none is enough.
+
+    Args:
+        shares: What ``Resolution.after_halvings`` returns.
+    """
+    enough = np.flatnonzero(shares <= LARGEST_SHARE)
+    return int(enough[0]) if len(enough) else len(shares) - 1

@@ -102,6 +102,8 @@ def _report(summary: dict[str, Any], folder: Path, options: argparse.Namespace) 
     """Say on the terminal how the run ended."""
     if summary["reason"]:
         print(f"{summary['status']}: {summary['reason']}", file=sys.stderr)
+    for warning in summary["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
     steps = ", ".join(f"{count} {name}" for name, count in summary["steps"].items())
     seconds = summary["wall_time"]["total"]
     print(f"t = {summary['time']:g} after {seconds:.1f} s ({steps} steps): {folder}")

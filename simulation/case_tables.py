@@ -120,8 +120,8 @@ def pde_problems(pde: PdeTable, space: SpaceTable, noise: NoiseTable) -> list[tu
     if noise.temperature > 0 and pde.degree == 0:
         need = "must be 1 to 3 with noise.temperature > 0"
         problems.append(("degree", f"0 is not allowed; {need}"))
-    if pde.refinement is not None and pde.refinement > _MOST_REFINED[place]:
-        need = f"must be at most {_MOST_REFINED[place]} in this space"
+    if pde.refinement is not None and pde.refinement > most_refined(space):
+        need = f"must be at most {most_refined(space)} in this space"
         problems.append(("refinement", f"{pde.refinement} is not allowed; {need}"))
     given = [key for key in (*_IN_FLAT_SPACE, "mesh") if getattr(pde, key) is not None]
     if space.kind == "sphere":
@@ -135,6 +135,11 @@ def pde_problems(pde: PdeTable, space: SpaceTable, noise: NoiseTable) -> list[tu
             if getattr(pde, key) is not None
         ]
     return problems
+
+
+def most_refined(space: SpaceTable) -> int:
+    """The largest ``pde.refinement`` in a space that has meshes."""
+    return _MOST_REFINED[space.kind, space.dimension]
 
 
 def with_default_mesh(pde: PdeTable, space: SpaceTable) -> PdeTable:

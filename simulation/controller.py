@@ -36,6 +36,10 @@ class Observer:
     def close(self) -> None:
         """Called once, however the run ends."""
 
+    def warnings(self) -> list[str]:
+        """What the user should know at the end of the run, the same on every rank."""
+        return []
+
 
 def sample_times(end: float, every: float, after: float = -np.inf) -> list[float]:
     """0, every, 2 every, ... and ``end``, to twelve digits: 0.3, not 0.30000000000000004.

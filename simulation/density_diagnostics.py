@@ -6,7 +6,7 @@ from meanformer.attention import Euclidean, Model
 from meanformer.attention.energy import ENERGETIC
 from meanformer.pde import DensitySolver
 from meanformer.pde.dissipation import dissipation
-from meanformer.pde.resolution import Resolution
+from meanformer.pde.resolution import Resolution, halvings_needed
 from meanformer.simulation.controller import Observer
 from meanformer.simulation.diagnostics import row
 from meanformer.simulation.state import State
@@ -27,7 +27,8 @@ class DensityDiagnostics(Observer):
         assert solver is not None
         numbers = row(solver, state.attention, *solver.range(), solver.entropy())
         numbers |= _free_energy(solver, state.attention, numbers["energy"], numbers["entropy"])
-        numbers["resolution"] = self._resolution(solver.values)
+        shares = self._resolution.after_halvings(solver.values)
+        numbers |= {"resolution": shares[0], "halvings": halvings_needed(shares)}
         if isinstance(solver.space, Euclidean):
             numbers["outflow"] = solver.outflow
         self._table.append(numbers)

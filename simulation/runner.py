@@ -33,7 +33,6 @@ from meanformer.simulation.guards import MassGuard
 from meanformer.simulation.interruption import Interruption
 from meanformer.simulation.progress import TerminalProgress
 from meanformer.simulation.requirements import check_dolfinx
-from meanformer.simulation.resolution_guard import ResolutionGuard
 from meanformer.simulation.resume import Start, find_start, take_over
 from meanformer.simulation.state import State
 from meanformer.simulation.summary import summarise, write_summary
@@ -132,7 +131,8 @@ def run(
             raise
         _close(state, observers)
         seconds["total"] = perf_counter() - began
-        summary = summarise(state, status, reason, start.resumed_at, tables, seconds)
+        warnings = [line for observer in observers for line in observer.warnings()]
+        summary = summarise(state, status, reason, warnings, start.resumed_at, tables, seconds)
         if folder is not None and comm.rank == 0:
             write_summary(summary, folder)
     pde, particles, compare = (
@@ -215,6 +215,7 @@ def _observers(
         before = (start.samples, start.sampled)
         observers.append(Checkpoints(folder, every, end, tables.values(), *before))
     if case.pde is not None:  # last: what stops here is written
-        largest = case.pde.largest_unresolved
-        observers.append(ResolutionGuard(tables["pde"], largest, case.title))
+        from meanformer.simulation.resolution_guard import ResolutionGuard
+
+        observers.append(ResolutionGuard(tables["pde"], case))
     return observers

@@ -21,6 +21,7 @@ def summarise(
     state: State,
     status: str,
     reason: str | None,
+    warnings: list[str],
     resumed_at: float | None,
     tables: dict[str, Table],
     seconds: dict[str, float],
@@ -31,6 +32,7 @@ def summarise(
         state: The solvers.
         status: "done", "stopped" or "interrupted".
         reason: Why it stopped, or None.
+        warnings: What the user should know.
         resumed_at: Time from which it went on, or None; wall times are counted from there.
         tables: The tables of diagnostics by file stem.
         seconds: Wall time by phase, of this rank.
@@ -47,6 +49,7 @@ def summarise(
     return {
         "status": status,
         "reason": reason,
+        "warnings": warnings,
         "resumed_at": resumed_at,
         "time": state.time,
         "steps": {name: solver.steps for name, solver in solvers.items()},

@@ -2,13 +2,14 @@
 
 from mpi4py import MPI
 
+import numpy as np
 import pytest
 
 from meanformer.attention import Attention
 from meanformer.attention.measures import Gaussian, Mixture, VonMisesFisher
 from meanformer.meshes import box, circle, icosphere
 from meanformer.pde import DensitySolver
-from meanformer.pde.resolution import Resolution
+from meanformer.pde.resolution import LARGEST_SHARE, Resolution, halvings_needed
 
 
 def share(domain, degree, measure):
@@ -46,6 +47,31 @@ def test_a_cell_without_neighbours_tells_nothing():
         box(MPI.COMM_SELF, half_width=2.0, cells=1, dimension=1), Attention(), 2, start.density
     )
     assert Resolution(solver.elements, has_noise=False)(solver.values) == 1
+
+
+@pytest.mark.parametrize(
+    "degree, cells, concentration", [(0, 80, 20.0), (1, 40, 40.0), (2, 28, 40.0), (3, 28, 160.0)]
+)
+def test_as_many_halvings_as_it_says_are_needed(degree, cells, concentration):
+    peak = VonMisesFisher((0.6, 0.8), concentration)
+
+    def after(halvings):
+        domain = circle(MPI.COMM_SELF, cells=cells * 2**halvings, geometry_degree=max(2, degree))
+        solver = DensitySolver(domain, Attention(), degree, peak.density)
+        return Resolution(solver.elements).after_halvings(solver.values)
+
+    expected = after(0)
+    needed = halvings_needed(expected)
+    assert needed > 0 and np.all(np.diff(expected) <= 0)
+    assert after(needed)[0] <= LARGEST_SHARE < after(needed - 1)[0]
+
+
+def test_a_single_cell_must_be_halved_to_tell():
+    start = Gaussian((0.0,), 0.1)
+    solver = DensitySolver(
+        box(MPI.COMM_SELF, half_width=2.0, cells=1, dimension=1), Attention(), 2, start.density
+    )
+    assert halvings_needed(Resolution(solver.elements).after_halvings(solver.values)) == 1
 
 
 @pytest.mark.mpi

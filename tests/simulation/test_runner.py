@@ -66,7 +66,7 @@ def read(path):
 
 MOMENTS = [f"mean_{i}" for i in (1, 2, 3)] + [f"cov_{ij}" for ij in (11, 12, 13, 22, 23, 33)]
 HARMONICS = [f"harmonic_{k}" for k in range(1, 9)]
-MORE_OF_DENSITY = ["free_energy", "dissipation", "resolution"]
+MORE_OF_DENSITY = ["free_energy", "dissipation", "resolution", "halvings"]
 COLUMNS = ["t", "mass", "min", "max", "energy", "entropy", *MOMENTS, *HARMONICS]
 
 
