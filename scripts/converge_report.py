@@ -14,14 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from meanformer.attention.spaces import Array
-from meanformer.simulation.convergence import Row, Study
+from meanformer.simulation.credibility import Expected
+from meanformer.simulation.study import Row, Study
 from meanformer.simulation.variants import spell
 
 _WIDTH = 100
 _ERROR, _LAW = "#0b6e6e", "#c1440e"
 # Between ticks, as a share of the axis: less has no room for their labels.
 _SMALLEST_GAP = 0.14
-_COLUMNS = ("value", "size", "error", "order", "seconds", "status", "reason")
+_COLUMNS = ("value", "size", "error", "order", "doubt", "seconds", "status", "reason")
 
 
 def print_table(study: Study) -> None:
@@ -35,10 +36,13 @@ def print_table(study: Study) -> None:
     names = [study.key, *([study.symbol] if has_size else []), "error", "order", "seconds"]
     for place, name in enumerate(names):
         table.add_column(name, justify="right" if place else "left", no_wrap=True)
+    doubtful = any(row.doubt for row in study.rows)
+    if doubtful:
+        table.add_column("doubt", no_wrap=True)
     for row in study.rows:
         size = [_number(row.size, ".4g")] if has_size else []
         cells = [_error(row), _number(row.order, ".2f"), _number(row.seconds, ".2f")]
-        table.add_row(spell(row.value), *size, *cells)
+        table.add_row(spell(row.value), *size, *cells, *([row.doubt] if doubtful else []))
     console.print(table)
     for line in _footnotes(study):
         console.print(line, soft_wrap=True, markup=False)
@@ -60,11 +64,21 @@ def _footnotes(study: Study) -> Iterator[str]:
     yield f"error: {what(study).removeprefix('error ')} at the end, {against(study)}"
     if study.fit is not None:
         yield f"order {study.order:.3f} in {_size(study)}{_spread(study, '; ')}"
+        if study.expected is not None:
+            yield f"expected: {_range(study.expected)} ({study.expected.why})"
+        for doubt in study.doubts:
+            yield f"not to be believed: {doubt}"
     else:
         yield f"no order: {_why_no_order(study)}"
     for row in study.rows:
         if row.status != "done":
             yield f"{study.key} = {spell(row.value)} {row.status}: {row.reason}"
+
+
+def _range(expected: Expected) -> str:
+    """The orders that theory allows."""
+    low, high = expected.lowest, expected.highest
+    return f"{low:g} to {high:g}" if high > low else f"{low:g}"
 
 
 def _spread(study: Study, separator: str) -> str:
@@ -116,7 +130,10 @@ def write_csv(study: Study, file: Path) -> None:
         for row in study.rows:
             numbers = (row.size, row.error, row.order, row.seconds)
             shown = ["" if math.isnan(value) else repr(float(value)) for value in numbers]
-            writer.writerow([spell(row.value), *shown, row.status, row.reason])
+            size, error, order, seconds = shown
+            writer.writerow(
+                [spell(row.value), size, error, order, row.doubt, seconds, row.status, row.reason]
+            )
 
 
 def save_picture(study: Study, file: Path) -> None:
@@ -172,6 +189,8 @@ def _draw_sizes(panel: Any, study: Study, sizes: Array, errors: list[float]) -> 
     if study.fit is not None:
         line = np.geomspace(sizes.min(), sizes.max(), 100)
         label = f"order {study.order:.2f} in {study.symbol}" + _spread(study, "\n")
+        if study.doubts:
+            label = f"doubtful {label}"
         panel.plot(line, study.fit.law(line), "--", color=_LAW, lw=1.4, label=label)
         panel.legend(frameon=False)
     labels = [_tick(size) for size in sizes]

@@ -15,12 +15,14 @@ import numpy as np
 from meanformer.attention.measures import Measure
 from meanformer.attention.spaces import Array
 from meanformer.simulation.case import Case, CaseError
+from meanformer.simulation.credibility import Expected, doubt_between, doubts, expected_orders
 from meanformer.simulation.exact_values import exact_columns, exact_end
 from meanformer.simulation.folder import on_root
 from meanformer.simulation.orders import Order, fit_order, order_between
 from meanformer.simulation.quantities import L2, MOMENTS, Quantity, columns_of, find_quantity
 from meanformer.simulation.requirements import check_dolfinx
 from meanformer.simulation.runner import Result, run
+from meanformer.simulation.study import Row, Study
 from meanformer.simulation.variants import is_number, spell, variants_of
 
 _STEP = "time.step"
@@ -31,72 +33,6 @@ _MEANINGS = {
 }
 # Numbers in whose powers errors do not fall.
 _NO_SIZES = ("pde.degree", "particles.seed", "attention.random_values.seed", "space.dimension")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One run of a study.
-
-    Attributes:
-        value: That of the key.
-        size: What the order is in, such as the mesh size; nan where there is none.
-        error: nan for the run that is the reference, and for one that did not reach its end.
-        order: Between this run and the last one before it with an error; nan where there is none.
-        seconds: Wall time; nan if the run did not start.
-        status: "done", "stopped" if the run stopped itself, or "refused" if the mesh does not
-            resolve the start.
-        reason: Why it was not done.
-    """
-
-    value: Any
-    size: float
-    error: float
-    order: float
-    seconds: float
-    status: str
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Study:
-    """What a convergence study found.
-
-    Attributes:
-        title: That of the case.
-        key: What was varied.
-        quantity: What the errors are of: "l2", "pde.mean_1", ...
-        reference: "exact solution"; "finest run" or "last run"; "zero" for a distance.
-        finest: The value of the run that is the reference, or None.
-        symbol: Of what the order is in: "h", "dt", "1/n", ...; "" if the key has no order.
-        meaning: What the symbol stands for.
-        rows: The runs, from coarse to fine where the key says which is which.
-        fit: The law fitted to the errors, or None.
-    """
-
-    title: str
-    key: str
-    quantity: str
-    reference: str
-    finest: Any
-    symbol: str
-    meaning: str
-    rows: tuple[Row, ...]
-    fit: Order | None
-
-    @property
-    def order(self) -> float:
-        """The fitted order; nan if there is none."""
-        return np.nan if self.fit is None else self.fit.order
-
-    @property
-    def spread(self) -> tuple[float, float]:
-        """The least and the largest order between neighbours."""
-        return (np.nan, np.nan) if self.fit is None else (self.fit.lowest, self.fit.highest)
-
-    @property
-    def done(self) -> bool:
-        """Whether every run reached its end."""
-        return all(row.status == "done" for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -236,6 +172,9 @@ def _study(title: str, key: str, quantity: Quantity, runs: list[_Run]) -> Study:
         Row(one.value, size, error, np.nan, one.seconds, one.status, one.reason)
         for one, size, error in zip(runs, sizes, errors, strict=True)
     ]
+    expected = expected_orders(key, quantity, runs[0].case)
+    rows = _with_orders(rows, smallest, power, expected)
+    fit = fit_order(sizes, errors, smallest, power)
     return Study(
         title=title,
         key=key,
@@ -244,9 +183,18 @@ def _study(title: str, key: str, quantity: Quantity, runs: list[_Run]) -> Study:
         finest=None if finest is None else runs[finest].value,
         symbol=symbol,
         meaning=_MEANINGS[key][1] if key in _MEANINGS else symbol.replace(_last(key), key),
-        rows=tuple(_with_orders(rows, smallest, power)),
-        fit=fit_order(sizes, errors, smallest, power),
+        rows=tuple(rows),
+        fit=fit,
+        expected=expected,
+        doubts=() if fit is None else _doubts(key, rows, fit, expected),
     )
+
+
+def _doubts(key: str, rows: list[Row], fit: Order, expected: Expected | None) -> tuple[str, ...]:
+    """Why the order of the fit is not to be believed."""
+    used = [row for row in rows if row.error > 0]
+    names, errors = [spell(row.value) for row in used], [row.error for row in used]
+    return doubts(key, names, errors, [row.order for row in used[1:]], fit.order, expected)
 
 
 def _right_numbers(quantity: Quantity, exact: Measure | None) -> Array | None:
@@ -267,14 +215,17 @@ def _error(made: _Run, right: Array | None) -> float:
     return float(np.linalg.norm(made.numbers - right))
 
 
-def _with_orders(rows: list[Row], smallest: float, power: int) -> list[Row]:
+def _with_orders(
+    rows: list[Row], smallest: float, power: int, expected: Expected | None
+) -> list[Row]:
     """The rows with the orders between neighbours that have errors."""
     before: Row | None = None
     complete = []
     for row in rows:
         if before is not None:
             sizes, errors = (before.size, row.size), (before.error, row.error)
-            row = replace(row, order=order_between(sizes, errors, smallest, power))
+            order = order_between(sizes, errors, smallest, power)
+            row = replace(row, order=order, doubt=doubt_between(errors, order, expected))
         if row.error > 0:
             before = row
         complete.append(row)

@@ -66,6 +66,7 @@ def test_table_csv_and_picture(folder, capfd):
     assert "pde.refinement" in out and "others" not in out and others == ""
     assert "error: of the density in L2 at the end, against the exact solution" in out
     assert "in h = 2^-pde.refinement; 1.5" in out and "between neighbours" in out
+    assert "expected: 2 (degree + 1)" in out and "doubt" not in out and "believed" not in out
     assert files(folder) == ["circle.toml", "errors.csv", "errors.png"]
     rows = read(folder / "errors.csv")
     assert [row["pde.refinement"] for row in rows] == ["1", "2", "3", "4"]
@@ -74,6 +75,19 @@ def test_table_csv_and_picture(folder, capfd):
     assert all(float(row["error"]) < 0.02 for row in rows)
     assert {row["status"] for row in rows} == {"done"}
     assert (folder / "errors.png").stat().st_size > 5000
+
+
+@pytest.mark.mpi
+def test_an_order_that_is_not_to_be_believed(folder, capfd):
+    # Degree 2 on meshes that are too coarse for the start.
+    narrow = ["--set", "initial.a=[0.72,0.54]", "--set", "pde.degree=2", "--set", "time.end=0.5"]
+    over = ["--over", "pde.refinement=1,2,3,4", "--quantity", "mean_1"]
+    assert converge(*over, *narrow, "--csv", "errors.csv") == 0
+    out, _, _ = printed(capfd)
+    assert "too steep" in out and "expected: 3 to 5 (degree + 1 to 2 degree + 1)" in out
+    assert "not to be believed: it is above 6, one more than expected" in out
+    files(folder)
+    assert [row["doubt"] for row in read(folder / "errors.csv")] == ["", "", "", "too steep"]
 
 
 @pytest.mark.parametrize(

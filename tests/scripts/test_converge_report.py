@@ -1,13 +1,14 @@
 """The picture of ``meanformer converge``: legible for any study."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from meanformer.scripts.converge_report import draw
-from meanformer.simulation.convergence import Row, Study
 from meanformer.simulation.orders import fit_order
+from meanformer.simulation.study import Row, Study
 
 pytest.importorskip("matplotlib")
 
@@ -83,6 +84,12 @@ def test_the_legend_says_how_far_to_trust_the_order():
     first, second = text.get_text().splitlines()
     assert first.startswith("order 4.98 in h")
     assert second == "3.32 to 6.64 between neighbours"
+
+
+def test_the_legend_says_that_an_order_is_doubtful():
+    doubted = replace(study([0.5, 0.25], [1e-2, 1e-5]), doubts=("it is above 4",))
+    panel, _ = panel_of(doubted)
+    assert panel.get_legend().get_texts()[0].get_text().startswith("doubtful order 9.97 in h")
 
 
 def test_a_long_title_is_whole_and_takes_no_mathematics():
