@@ -71,6 +71,17 @@ class TokenSolver:
         self.wall_time = {"attention": 0.0}
         self._attention, self._fixed_step = attention, step
         self._evaluator: Evaluator | None = None
+        self._present: tuple[Array, Array, float] | None = None
+
+    def velocity(self) -> Array:
+        """The velocity at the present tokens, ``shape=(n_local, d)``. Collective.
+
+        The next step starts from it: it is evaluated once.
+
+        Raises:
+            AttentionDomainError: If it is undefined at a token.
+        """
+        return self._start()[0]
 
     def mass(self) -> float:
         """Sum of the weights over all ranks; nan if a token is not finite. Collective."""
@@ -86,9 +97,7 @@ class TokenSolver:
         """
         start, until = self.time, min(until, self._attention.next_change(self.time))
         model, x = self._attention.during(start), self.points
-        # Without the potentials of earlier steps: a step depends on the tokens alone.
-        self._evaluator = None
-        first, rate = self._velocity(model.at(start), x)
+        first, rate = self._start()
         remaining = until - self.time
         fastest = float(self.comm.allreduce(rate, op=MPI.MAX))
         largest = self._fixed_step or (_COURANT / fastest if fastest > 0 else np.inf)
@@ -101,6 +110,16 @@ class TokenSolver:
         self.points = self.space.retract(x + dt * mean)
         self.steps += 1
         self.time = until if count == 1 else self.time + dt
+        self._present = None
+
+    def _start(self) -> tuple[Array, float]:
+        """Velocity at the present tokens, and a bound of its derivative; evaluated once."""
+        if self._present is None or self._present[0] is not self.points:
+            # Without the potentials of earlier steps: a step depends on the tokens alone.
+            self._evaluator = None
+            attention = self._attention.during(self.time).at(self.time)
+            self._present = self.points, *self._velocity(attention, self.points)
+        return self._present[1:]
 
     def _velocity(self, attention: Attention, points: Array) -> tuple[Array, float]:
         """Velocity at the points brought to the space, and a bound of its derivative there."""

@@ -225,6 +225,16 @@ class DensitySolver:
         mine = float((self.elements.quadrature.weights * xlogy(density, density)).sum())
         return float(self.comm.allreduce(mine))
 
+    def field(self) -> Field:
+        """What attention says of the present density at the nodes of ``flow``. Collective.
+
+        The next step starts from it: it is evaluated once.
+
+        Raises:
+            AttentionDomainError: If Z is not positive.
+        """
+        return self.flow.start(self.values)
+
     def step(self, until: float) -> None:
         """Take one time step, which ends at ``until`` or before. Collective.
 
@@ -236,9 +246,7 @@ class DensitySolver:
             StepTooSmallError: If the step that is safe is too small to go on.
         """
         start, until = self.values, min(until, self._attention.next_change(self.time))
-        flow = self.flow
-        flow.forget()
-        field = flow.update(start)
+        flow, field = self.flow, self.field()
         remaining = until - self.time
         count = self._number_of_steps(remaining, field)
         for _ in range(_MOST_HALVINGS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 
 import numpy as np
-from dolfinx import fem
+from dolfinx import fem, la
 
 from meanformer.attention import Attention, Evaluator, Field
 from meanformer.attention.accuracy import OF_OWN_MASS
@@ -41,25 +41,34 @@ class AttentionFlow:
         self._targets = elements.where.retract(nodes)
         self._nodes = space.dofmap.list[: len(elements.integrals)]
         self._is_current = False
+        self._started: tuple[Array, Field] | None = None
         self.wall_time = {"attention": 0.0, "residual": 0.0}
         self._field: Evaluator
         self.change(attention)
 
     def change(self, attention: Attention) -> None:
         """Go on with another model. Collective."""
-        self._is_current = False
+        self._is_current, self._started = False, None
         self._field = attention.prepare(
             self._targets, self._elements.points, self._elements.where, OF_OWN_MASS,
             self._elements.comm,
         )  # fmt: skip
 
-    def forget(self) -> None:
-        """Forget Sinkhorn's potentials: what comes depends on the density alone."""
-        self._field.warm(None)
+    def start(self, values: Array) -> Field:
+        """``update`` where a step starts: it depends on the density alone. Collective.
+
+        Without Sinkhorn's potentials of earlier steps; evaluated once for the same array.
+        """
+        if self._started is None or self._started[0] is not values:
+            self._field.warm(None)
+            self._started = values, self.update(values)
+        self._is_current = True
+        return self._started[1]
 
     def update(self, values: Array) -> Field:
         """Interpolate v[rho]; the next tendency is that of the same density. Collective."""
         began = perf_counter()
+        self._started = None
         field = self._field(self._elements.measure(values))
         self._velocity.x.array[: field.velocity.size] = field.velocity.ravel()
         self._velocity.x.scatter_forward()
@@ -87,3 +96,24 @@ class AttentionFlow:
         speed = np.linalg.norm(self._velocity.x.array.reshape(-1, self._targets.shape[1]), axis=1)
         fastest: Array = speed[self._nodes].max(axis=1)
         return fastest
+
+    @property
+    def space(self) -> fem.FunctionSpace:
+        """The space of the velocity."""
+        return self._velocity.function_space
+
+    def on_cells(self, values: Array) -> Array:
+        """Values at the nodes of this rank's cells, from those at the nodes it owns. Collective.
+
+        Args:
+            values: As in a ``Field``, ``shape=(m, k)``.
+
+        Returns:
+            ``shape=(cells, nodes per cell, k)``.
+        """
+        size = values.shape[1]
+        vector = la.vector(self.space.dofmap.index_map, size)
+        vector.array[: values.size] = values.ravel()
+        vector.scatter_forward()
+        everywhere: Array = vector.array.reshape(-1, size)[self._nodes]
+        return everywhere

@@ -229,12 +229,15 @@ class OutputTable(Table):
     """Folder of the run, relative to the working directory; ``runs/<stem>`` for a file."""
     fields: Annotated[
         tuple[
-            Annotated[Literal["vtx", "none"], Field(json_schema_extra={"planned": ["vtkhdf"]})], ...
+            Annotated[
+                Literal["vtu", "vtx", "none"], Field(json_schema_extra={"planned": ["vtkhdf"]})
+            ],
+            ...,
         ],
         AfterValidator(_distinct),
         AfterValidator(_none_alone),
-    ] = Field(default=("vtx",), min_length=1, strict=False)
-    """Formats of the fields, or ``("none",)``."""
+    ] = Field(default=("vtu",), min_length=1, strict=False)
+    """Formats of the fields: ``"vtu"``, which every ParaView opens, ``"vtx"``; or ``"none"``."""
     checkpoint_every: NonNegative | None = None
     """Time between checkpoints, each written at the next sample, besides those at the end, on a
     signal, and two minutes (of the clock) after the last; 0: only at the end and on a signal."""

@@ -1,68 +1,62 @@
-"""The density for ParaView, as VTX (ADIOS2)."""
+"""Fields of the density for ParaView, in the formats a case asks for."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from pathlib import Path
 
-import basix
-import basix.ufl
-from dolfinx import fem, io
+from dolfinx import fem
 
 from meanformer.pde import DensitySolver
-from meanformer.pde.ghostless import Ghostless
+from meanformer.pde.nodal_fields import NodalFields
 from meanformer.simulation.controller import Observer
+from meanformer.simulation.density_vtu import DensityVtu
+from meanformer.simulation.density_vtx import DensityVtx
 from meanformer.simulation.state import State
 
 
 class DensityFields(Observer):
-    """Write the density to ``density.bp``: open it in ParaView with the VTX reader.
-
-    ParaView draws cells from the function's own nodes, so the density is interpolated into
-    equispaced discontinuous elements of at least degree 2. Each cell is there once, on any number
-    of ranks.
-
-    Such a file cannot be continued: a run that goes on writes ``density-2.bp``, ``density-3.bp``,
-    ... Of two files that hold the same times, the later one counts.
+    """Write the density and what moves it, see ``NodalFields``.
 
     Args:
-        folder: Where ``density.bp`` goes.
+        folder: Where files go.
         solver: The density solver.
+        formats: "vtu" for ``density.pvd``, "vtx" for ``density.bp``, or both.
+        samples: Samples of the run that goes on.
+        sampled: Time of the last of them.
     """
 
-    def __init__(self, folder: Path, solver: DensitySolver) -> None:
-        """Make the field; there is no file before the first sample. Collective."""
-        domain = solver.density.function_space.mesh
-        element = basix.ufl.element(
-            "Lagrange",
-            domain.basix_cell(),
-            max(2, solver.degree),
-            lagrange_variant=basix.LagrangeVariant.equispaced,
-            discontinuous=True,
-        )
-        self._field = fem.Function(fem.functionspace(domain, element), name="density")
-        self._written = Ghostless(self._field)
-        self._folder = folder
-        self._writer: io.VTXWriter | None = None
+    def __init__(
+        self,
+        folder: Path,
+        solver: DensitySolver,
+        formats: Collection[str],
+        samples: int = 0,
+        sampled: float = -math.inf,
+    ) -> None:
+        """There is no file before the first sample. Collective."""
+        self._fields = NodalFields(solver)
+        space = fem.functionspace(solver.elements.domain, self._fields.element)
+        self._writers: list[DensityVtu | DensityVtx] = []
+        if "vtu" in formats:
+            self._writers.append(DensityVtu(folder, space, samples, sampled))
+        if "vtx" in formats:
+            self._writers.append(DensityVtx(folder, space))
 
     def sample(self, state: State) -> None:
-        """Append the present density."""
+        """Append the present fields.
+
+        Raises:
+            AttentionDomainError: If the velocity is undefined.
+            OSError: If a file cannot be written.
+        """
         assert state.density is not None
-        if self._writer is None:
-            path = state.comm.bcast(_first_free(self._folder) if state.comm.rank == 0 else None)
-            self._writer = io.VTXWriter(state.comm, path, self._written.function, engine="BP4")
-        self._field.interpolate(state.density.density)
-        self._written.update()
-        self._writer.write(state.density.time)
+        fields = self._fields()
+        for writer in self._writers:
+            writer.write(state.density.time, fields)
 
     def close(self) -> None:
-        """Close the file."""
-        if self._writer is not None:
-            self._writer.close()
-
-
-def _first_free(folder: Path) -> Path:
-    """``density.bp``, or the first of ``density-2.bp``, ... that is not there."""
-    path, number = folder / "density.bp", 2
-    while path.exists():
-        path, number = folder / f"density-{number}.bp", number + 1
-    return path
+        """Close the files."""
+        for writer in self._writers:
+            writer.close()

@@ -24,24 +24,40 @@ T = TypeVar("T")
 
 
 def on_root(comm: MPI.Intracomm, action: Callable[[], T]) -> T | None:
-    """Do something on rank 0 alone; a wrong case is an error on all ranks. Collective.
+    """Do something on rank 0 alone; what is wrong is an error on all ranks. Collective.
 
     Returns:
         What ``action`` returns on rank 0, None elsewhere.
 
     Raises:
-        CaseError: On every rank, if ``action`` raises it.
+        CaseError, OSError: On every rank, if ``action`` raises it.
     """
     result, problem = None, None
     if comm.rank == 0:
         try:
             result = action()
-        except CaseError as error:
+        except (CaseError, OSError) as error:
             problem = error
     problem = comm.bcast(problem)
     if problem is not None:
         raise problem
     return result
+
+
+def on_each(comm: MPI.Intracomm, action: Callable[[], object]) -> None:
+    """Do something with files on every rank, and wait until all have done it. Collective.
+
+    Raises:
+        OSError: On every rank, if ``action`` raises it on any: the first one's.
+    """
+    problem = None
+    try:
+        action()
+    except OSError as error:
+        problem = error
+    for found in comm.allgather(problem):
+        if found is not None:
+            raise found
 
 
 def replace_file(path: Path, content: bytes, durable: bool = True) -> None:

@@ -203,16 +203,16 @@ def _observers(
     if case.compare is not None:
         assert case.compare.metrics is not None
         observers.append(Comparison(tables["compare"], case.compare.metrics))
-    if folder is not None and "vtx" in case.output.fields:
+    before, formats = (start.samples, start.sampled), case.output.fields
+    if folder is not None and "none" not in formats:
         if state.density is not None:
             from meanformer.simulation.density_fields import DensityFields
 
-            observers.append(DensityFields(folder, state.density))
+            observers.append(DensityFields(folder, state.density, formats, *before))
         if state.tokens is not None:
-            observers.append(TokenFields(folder, start.sampled))
+            observers.append(TokenFields(folder, *before))
     if folder is not None:
         every, end = case.output.checkpoint_every, case.time.end
-        before = (start.samples, start.sampled)
         observers.append(Checkpoints(folder, every, end, tables.values(), *before))
     if case.pde is not None:  # last: what stops here is written
         from meanformer.simulation.resolution_guard import ResolutionGuard

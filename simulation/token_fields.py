@@ -1,55 +1,61 @@
-"""The tokens for ParaView, as a VTK collection."""
+"""Fields of the tokens for ParaView: a VTK collection over time."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import numpy as np
 import pyvista as pv
 
+from meanformer.attention.spaces import Array
 from meanformer.simulation.controller import Observer
-from meanformer.simulation.folder import replace_file
+from meanformer.simulation.folder import on_root, replace_file
 from meanformer.simulation.state import State
+from meanformer.simulation.vtk_series import Series, encoded
 
 
 class TokenFields(Observer):
     """Write the tokens to ``tokens/NNNNN.vtp``, collected with their times in ``tokens.pvd``.
 
+    Points have the fields ``number``, their global one, and ``velocity``.
+
     Args:
         folder: Where ``tokens.pvd`` goes.
-        sampled: Time of the last sample of the run that goes on: what is in ``tokens.pvd`` up to
-            there is kept.
+        samples: Samples of the run that goes on.
+        sampled: Time of the last of them: what is in ``tokens.pvd`` up to there is kept.
     """
 
-    def __init__(self, folder: Path, sampled: float = -math.inf) -> None:
+    def __init__(self, folder: Path, samples: int = 0, sampled: float = -math.inf) -> None:
         """Nothing is written before the first sample."""
-        self._collection = folder / "tokens.pvd"
-        self._parts = folder / "tokens"
-        self._root = ET.Element("VTKFile", type="Collection", version="0.1")
-        self._entries = ET.SubElement(self._root, "Collection")
-        if sampled >= 0 and self._collection.exists():
-            former = ET.parse(self._collection).iter("DataSet")
-            self._entries.extend(e for e in former if float(e.get("timestep", "nan")) <= sampled)
+        self._series = Series(folder, "tokens", samples, sampled)
+        self._is_open = False
 
     def sample(self, state: State) -> None:
-        """Append the present tokens, with their global numbers."""
-        assert state.tokens is not None
-        gathered = state.comm.gather(state.tokens.points)
-        if gathered is None:
-            return
-        points = np.concatenate(gathered)
-        # VTK knows three coordinates; of more, the first three are drawn.
-        placed = np.zeros((len(points), 3))
-        placed[:, : points.shape[1]] = points[:, :3]
-        cloud = pv.PolyData(placed)
+        """Append the present tokens."""
+        tokens = state.tokens
+        assert tokens is not None
+        mine = np.stack([tokens.points, tokens.velocity()])
+        shares = state.comm.gather(mine) or []
+        on_root(state.comm, partial(self._append, tokens.time, shares))
+
+    def _append(self, time: float, shares: list[Array]) -> None:
+        if not self._is_open:
+            self._series.open()
+            self._is_open = True
+        points, velocity = np.concatenate(shares, axis=1)
+        cloud = pv.PolyData(_placed(points))
         cloud.point_data["number"] = np.arange(cloud.n_points)
-        self._parts.mkdir(exist_ok=True)
-        part = self._parts / f"{len(self._entries):05d}.vtp"
-        cloud.save(part)
-        time = repr(float(state.tokens.time))
-        relative = part.relative_to(self._collection.parent).as_posix()
-        ET.SubElement(self._entries, "DataSet", timestep=time, part="0", file=relative)
-        collection = ET.tostring(self._root, xml_declaration=True)
-        replace_file(self._collection, collection, durable=False)
+        cloud.point_data["velocity"] = _placed(velocity)
+        path = self._series.path(".vtp")
+        replace_file(path, encoded(cloud), durable=False)
+        self._series.append(time, path)
+        self._series.advance()
+
+
+def _placed(vectors: Array) -> Array:
+    """Vectors in the three coordinates of VTK, ``shape=(n, 3)``; of more, the first three."""
+    placed = np.zeros((len(vectors), 3))
+    placed[:, : vectors.shape[1]] = vectors[:, :3]
+    return placed

@@ -177,7 +177,7 @@ class TestDefaults:
         assert case.particles.sampling == "iid"
         assert (case.time.step, case.time.sample_every) == ("auto", 0.1)
         assert case.compare.metrics == ("harmonic", "w1")
-        assert (case.output.directory, case.output.fields) == ("runs/small", ("vtx",))
+        assert (case.output.directory, case.output.fields) == ("runs/small", ("vtu",))
         assert case.output.checkpoint_every is None
 
     def test_of_a_dictionary(self):

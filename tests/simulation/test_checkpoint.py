@@ -15,6 +15,7 @@ from mpi4py import MPI
 
 import numpy as np
 import pytest
+import pyvista as pv
 
 import meanformer
 from meanformer.particles import TokenSolver
@@ -117,13 +118,13 @@ class TestGoingOn:
     )
     def test_is_bit_for_bit_the_run_without_a_pause(self, solver, count, shared_tmp_path):
         whole, parts = shared_tmp_path / "whole", shared_tmp_path / "parts"
-        uninterrupted = run(case(fields=["vtx"]), whole)
+        uninterrupted = run(case(fields=["vtu", "vtx"]), whole)
         with after_steps(solver, count, signal_on(WORLD.size - 1)):
-            first = run(case(fields=["vtx"]), parts)
+            first = run(case(fields=["vtu", "vtx"]), parts)
         assert first.status == first.summary["status"] == "interrupted"
         assert first.summary["reason"] == "SIGTERM received"
         assert first.summary["time"] == pytest.approx(0.2)
-        result = run(case(fields=["vtx"]), parts, resume=True)
+        result = run(case(fields=["vtu", "vtx"]), parts, resume=True)
         assert result.status == "done"
         assert result.summary["resumed_at"] == first.summary["time"]
         assert texts(parts) == texts(whole)
@@ -133,7 +134,13 @@ class TestGoingOn:
             columns, expected = getattr(result, stem), getattr(uninterrupted, stem)
             assert list(columns) == list(expected)
             assert all(np.array_equal(columns[n], expected[n], equal_nan=True) for n in columns)
-        assert (parts / "tokens.pvd").read_bytes() == (whole / "tokens.pvd").read_bytes()
+        for series in ("density", "tokens"):
+            assert (parts / f"{series}.pvd").read_bytes() == (whole / f"{series}.pvd").read_bytes()
+            of_parts, of_whole = (
+                {path.name: path.read_bytes() for path in (folder / series).iterdir()}
+                for folder in (parts, whole)
+            )
+            assert of_parts == of_whole
         assert (parts / "density-2.bp").exists() and not (parts / "density-3.bp").exists()
 
     @pytest.mark.parametrize("solver, count", [(DensitySolver, 4), (TokenSolver, 35)])
@@ -175,6 +182,32 @@ class TestGoingOn:
                 assert np.allclose(values, expected, rtol=1e-12, atol=1e-12, equal_nan=True), name
 
     @pytest.mark.mpi
+    def test_on_other_ranks_fields_are_one_series(self, shared_tmp_path):
+        whole, parts = shared_tmp_path / "whole", shared_tmp_path / "parts"
+        run(case(0.4, metrics=["harmonic"], fields=["vtu"]), whole)
+        run(case(0.2, metrics=["harmonic"], fields=["vtu"]), parts)
+        if WORLD.rank == 0:
+            # What a run may have written after its checkpoint.
+            pieces = sorted((parts / "density").glob("00002*"))
+            assert len(pieces) == 1 + WORLD.size
+            for path in pieces:
+                shutil.copy(path, path.with_name(path.name.replace("00002", "00003")))
+            longer = case(0.4, metrics=["harmonic"], fields=["vtu"])
+            run(longer, parts, MPI.COMM_SELF, resume=True)
+            names = sorted(path.name for path in (parts / "density").glob("*.vtu"))
+            before = [f"{n:05d}_{rank}.vtu" for n in range(3) for rank in range(WORLD.size)]
+            assert names == [*before, "00003_0.vtu", "00004_0.vtu"]
+            readers = [pv.get_reader(folder / "density.pvd") for folder in (whole, parts)]
+            assert readers[0].time_values == readers[1].time_values == [0, 0.1, 0.2, 0.3, 0.4]
+            for time in readers[0].time_values:
+                grids = []
+                for reader in readers:
+                    reader.set_active_time_value(time)
+                    grids.append(reader.read()[0])
+                expected, found = (np.sort(grid["density"]) for grid in grids)
+                assert np.allclose(found, expected, rtol=1e-11, atol=1e-12)
+
+    @pytest.mark.mpi
     def test_to_other_ranks_and_back(self, shared_tmp_path):
         # Rows are in global order: nothing but their owner changes.
         run(case(0.2), shared_tmp_path)
@@ -194,9 +227,9 @@ class TestGoingOn:
         assert stored.time.end == 0.5
 
     def test_of_a_finished_run_is_done_at_once(self, tmp_path):
-        first = run(case(0.3, fields=["vtx"]), tmp_path)
+        first = run(case(0.3, fields=["vtu", "vtx"]), tmp_path)
         rows, before = texts(tmp_path), latest(tmp_path)
-        result = run(case(0.3, fields=["vtx"], directory="elsewhere"), tmp_path, resume=True)
+        result = run(case(0.3, fields=["vtu", "vtx"], directory="elsewhere"), tmp_path, resume=True)
         assert result.status == "done"
         assert result.summary["steps"] == first.summary["steps"]
         assert texts(tmp_path) == rows and latest(tmp_path) == before

@@ -162,13 +162,23 @@ def test_fields_open_and_hold_the_run(folder):
     assert np.allclose(np.linalg.norm(cloud.points, axis=1), 1, atol=1e-6)
     entries = ET.parse(folder / "tokens.pvd").findall(".//DataSet")
     assert all((folder / entry.attrib["file"]).exists() for entry in entries)
-    adios2 = pytest.importorskip("adios2")
-    with adios2.FileReader(str(folder / "density.bp")) as file:
-        variables = file.available_variables()
-        assert "density" in variables
-        assert variables["density"]["AvailableStepsCount"] == "6"
-        last = file.read("density", step_selection=[5, 1])
-    assert last.max() == pytest.approx(result.pde["max"][-1], rel=1e-12)
+    assert cloud["number"].tolist() == list(range(500))
+    tokens = result.state.tokens
+    assert np.array_equal(cloud["velocity"], tokens.velocity())
+    # The density, at the same times.
+    reader = pv.get_reader(folder / "density.pvd")
+    assert reader.time_values == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    reader.set_active_time_value(0.5)
+    grid = reader.read()[0]
+    assert grid["density"].max() == pytest.approx(result.pde["max"][-1], rel=1e-12)
+    assert not (folder / "density.bp").exists()
+
+
+@pytest.mark.mpi
+def test_fields_in_no_format_are_not_written(folder):
+    run(small(time={"end": 0.1}, output={"fields": ["none"]}), output=folder)
+    names = {path.name for path in folder.iterdir()}
+    assert not names & {"density", "density.pvd", "density.bp", "tokens", "tokens.pvd"}
 
 
 @pytest.mark.mpi
