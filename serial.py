@@ -10,7 +10,7 @@ from copy import deepcopy
 from typing import Any
 
 # Of one rank's value, any reduction is that value.
-SUM = MAX = LAND = "reduction"
+SUM = MIN = MAX = LAND = "reduction"
 IN_PLACE = "in place"
 
 

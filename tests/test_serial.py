@@ -19,7 +19,7 @@ def test_one_rank_gets_what_mpi_gives_it(sent):
     np.testing.assert_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("name", ["SUM", "MAX", "LAND"])
+@pytest.mark.parametrize("name", ["SUM", "MIN", "MAX", "LAND"])
 @pytest.mark.parametrize("sent", [3, 2.5, np.arange(6.0)], ids=lambda sent: type(sent).__name__)
 def test_reductions(name, sent):
     ours = serial.COMM_SELF.allreduce(sent, op=getattr(serial, name))
