@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from meanformer.pde import imex, ssp
 from meanformer.simulation.case import Case
 from meanformer.simulation.quantities import L2, Quantity
 
@@ -61,6 +60,8 @@ def expected_orders(key: str, quantity: Quantity, case: Case) -> Expected | None
         return None
     degree = case.pde.degree
     if key == "time.step":
+        from meanformer.pde import imex, ssp  # which brings DOLFINx
+
         noise = case.noise.temperature > 0
         order = imex.BY_DEGREE[degree].order if noise else ssp.BY_DEGREE[degree].order
         return Expected(order, order, f"the time scheme that goes with degree {degree}")

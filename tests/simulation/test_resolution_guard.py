@@ -119,7 +119,7 @@ def test_says_how_bad_it_was_and_when(shared_tmp_path):
 def test_says_how_bad_it_still_is():
     smoother = LINE | {"attention": {"beta": 0.0, "value": 1.0}, "noise": {"temperature": 0.2}}
     smoother |= {"initial": {"kind": "gaussian", "mean": [0.2], "covariance": 0.09}}
-    result = run(case(smoother, 1, 5))
+    result = run(case(smoother, 1, 6))
     (warning,) = result.summary["warnings"]
     assert result.pde["resolution"][-1] < 0.1
     assert f" at t = 0, first above 10% at t = 0, {result.pde['resolution'][-1]:.0%} at" in warning
