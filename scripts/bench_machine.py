@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +36,7 @@ def describe(libraries: Sequence[str] = ()) -> dict[str, Any]:
     """Processor, cores, memory and versions, for the table and the JSON file.
 
     Args:
-        libraries: Packages whose versions matter besides those that every benchmark uses.
+        libraries: Modules whose versions matter besides those that every benchmark uses.
     """
     return {
         "processor": _processor(),
@@ -67,10 +67,8 @@ def resident_bytes(when: Literal["now", "at most"]) -> int:
 
 
 def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
+    # Not that of the distribution, whose name may be another: DOLFINx has several.
+    return str(import_module(name).__version__)
 
 
 def _processor() -> str:

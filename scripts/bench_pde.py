@@ -21,7 +21,7 @@ TEMPERATURE = 0.05
 OURS, PEER, OWN_STEPS = "ours", "Lax-Friedrichs", "ours, own steps"
 
 _TASKS = "meanformer.scripts.bench_pde_tasks"
-_LIBRARIES = ("fenics-dolfinx", "petsc4py")
+_LIBRARIES = ("dolfinx", "petsc4py")
 # Of steps, in each process.
 _SECONDS = 10.0
 

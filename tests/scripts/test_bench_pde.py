@@ -48,7 +48,13 @@ class TestCommand:
 
         found = json.loads(file.read_text())
         assert found["benchmark"] == "pde"
-        assert {"fenics-dolfinx", "petsc4py", "mpi", "numba"} <= set(found["machine"]["versions"])
+        versions = found["machine"]["versions"]
+        assert {"dolfinx", "petsc4py", "mpi", "numba"} <= set(versions)
+        assert all(
+            version[0].isdigit()
+            for name, version in versions.items()
+            if name not in ("mpi", "blas")
+        )
         rows = {(row["problem"], row["what"]): row for row in found["rows"]}
         assert len(rows) == 4 + (4 if TWO_RANKS else 1) + 5 + 3
         for title, ranks in (("1 rank", 1), ("2 ranks", 2)):
