@@ -1,6 +1,7 @@
 """What the README shows works as shown."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import meanformer
@@ -36,6 +37,16 @@ def test_the_python_of_the_readme(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("t = 0.0: density and tokens are")
     assert len(lines) == 4
+
+
+def test_what_pip_installs_has_a_name():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    for text in (README, (ROOT / "CONTRIBUTING.md").read_text()):
+        named = re.findall(r"pip install [^`\n]*\[([a-z,-]+)\]", text)
+        assert named
+        assert {name for group in named for name in group.split(",")} <= set(extras)
 
 
 def test_files_named_in_the_readme_exist():
