@@ -42,11 +42,10 @@ class DensityVtu:
         dofs = space.dofmap.list[: topology.index_map(topology.dim).size_local]
         count, size = dofs.shape
         self._order, kind = _vtk_cell(topology, size)
-        points = space.tabulate_dof_coordinates()[dofs[:, self._order]]
-        cells = np.column_stack([np.full(count, size), np.arange(count * size).reshape(dofs.shape)])
-        self._grid = pv.UnstructuredGrid(
-            cells.ravel(), np.full(count, kind, np.uint8), points.reshape(-1, 3)
-        )
+        self._points = space.tabulate_dof_coordinates()[dofs[:, self._order]].reshape(-1, 3)
+        numbers = np.arange(count * size).reshape(count, size)
+        self._cells = np.column_stack([np.full(count, size), numbers]).ravel()
+        self._kinds = np.full(count, kind, np.uint8)
 
     def write(self, time: float, fields: Mapping[str, Array]) -> None:
         """Append a sample. Collective.
@@ -61,30 +60,32 @@ class DensityVtu:
         if not self._is_open:
             on_root(self._comm, self._series.open)
             self._is_open = True
+        # Made anew: VTK notes in arrays what it has seen of them, and writes that, too.
+        grid = pv.UnstructuredGrid(self._cells, self._kinds, self._points)
         for name, values in fields.items():
             ordered = values[:, self._order].reshape(-1, *values.shape[2:])
-            self._grid.point_data[name] = _stored(name, ordered)
-        on_each(self._comm, self._write_piece)
-        on_root(self._comm, partial(self._write_index, time))
+            grid.point_data[name] = ordered if name == "density" else ordered.astype(np.float32)
+        on_each(self._comm, partial(self._write_piece, grid))
+        on_root(self._comm, partial(self._write_index, time, grid))
         self._series.advance()
 
     def close(self) -> None:
         """Do nothing: every sample is complete."""
 
-    def _write_piece(self) -> None:
-        replace_file(self._piece(self._comm.rank), encoded(self._grid), durable=False)
+    def _write_piece(self, piece: pv.UnstructuredGrid) -> None:
+        replace_file(self._piece(self._comm.rank), encoded(piece), durable=False)
 
     def _piece(self, rank: int) -> Path:
         return self._series.path(f"_{rank}.vtu")
 
-    def _write_index(self, time: float) -> None:
-        """Write what names the pieces, and add it to the series."""
+    def _write_index(self, time: float, piece: pv.UnstructuredGrid) -> None:
+        """Write what names the pieces, all like this one, and add it to the series."""
         root = ET.Element("VTKFile", type="PUnstructuredGrid", version="0.1")
         grid = ET.SubElement(root, "PUnstructuredGrid", GhostLevel="0")
         data = ET.SubElement(grid, "PPointData", Scalars="density")
-        for name, values in self._grid.point_data.items():
+        for name, values in piece.point_data.items():
             _declare(data, values, name)
-        _declare(ET.SubElement(grid, "PPoints"), self._grid.points)
+        _declare(ET.SubElement(grid, "PPoints"), piece.points)
         for rank in range(self._comm.size):
             ET.SubElement(grid, "Piece", Source=self._piece(rank).name)
         path = self._series.path(".pvtu")
@@ -95,14 +96,10 @@ class DensityVtu:
 def _vtk_cell(topology: mesh.Topology, nodes: int) -> tuple[npt.NDArray[np.intp], int]:
     """VTK's order of the nodes of a Lagrange element, and its type of cell."""
     if topology.dim == 1:
-        # ParaView 5.11 crashes at curves of higher degree, and none integrates over them.
+        # ParaView 5.11 crashes at curves of higher degree, and VTK does not integrate over them.
         return np.array([0, *range(2, nodes), 1]), pv.CellType.POLY_LINE
     order = np.argsort(cpp.io.perm_vtk(topology.cell_type, nodes))
     return order, cpp.io.get_vtk_cell_type(topology.cell_type, topology.dim)
-
-
-def _stored(name: str, values: Array) -> np.ndarray:
-    return values if name == "density" else values.astype(np.float32)
 
 
 def _declare(parent: ET.Element, values: np.ndarray, name: str = "Points") -> None:

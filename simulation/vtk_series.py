@@ -57,8 +57,8 @@ class Series:
         Raises:
             OSError: If the collection cannot be written.
         """
-        relative = path.relative_to(self._collection.parent).as_posix()
-        ET.SubElement(self._entries, "DataSet", timestep=repr(time), part="0", file=relative)
+        moment, relative = repr(float(time)), path.relative_to(self._collection.parent).as_posix()
+        ET.SubElement(self._entries, "DataSet", timestep=moment, part="0", file=relative)
         self._write()
 
     def advance(self) -> None:
