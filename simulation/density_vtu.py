@@ -96,7 +96,7 @@ class DensityVtu:
 def _vtk_cell(topology: mesh.Topology, nodes: int) -> tuple[npt.NDArray[np.intp], int]:
     """VTK's order of the nodes of a Lagrange element, and its type of cell."""
     if topology.dim == 1:
-        # ParaView 5.11 crashes at curves of higher degree, and VTK does not integrate over them.
+        # ParaView 5.11 crashes at curves of higher degree; VTK 9.7 integrates wrongly over them.
         return np.array([0, *range(2, nodes), 1]), pv.CellType.POLY_LINE
     order = np.argsort(cpp.io.perm_vtk(topology.cell_type, nodes))
     return order, cpp.io.get_vtk_cell_type(topology.cell_type, topology.dim)
