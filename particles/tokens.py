@@ -37,6 +37,8 @@ class TokenSolver:
         weights: 1/number for each, ``shape=(n_local,)``.
         time: Time reached, dimensionless.
         steps: Steps taken.
+        automatic_step: The longest step that ``Attention.rate_bound`` allowed when the last one
+            began, whatever ``step`` is; infinite before the first.
         wall_time: Seconds spent in "attention".
 
     Raises:
@@ -67,7 +69,7 @@ class TokenSolver:
         if self.number == 0:
             raise ValueError("tokens: there must be at least one")
         self.weights = np.full(len(points), 1 / self.number)
-        self.time, self.steps = 0.0, 0
+        self.time, self.steps, self.automatic_step = 0.0, 0, np.inf
         self.wall_time = {"attention": 0.0}
         self._attention, self._fixed_step = attention, step
         self._evaluator: Evaluator | None = None
@@ -100,8 +102,8 @@ class TokenSolver:
         first, rate = self._start()
         remaining = until - self.time
         fastest = float(self.comm.allreduce(rate, op=MPI.MAX))
-        largest = self._fixed_step or (_COURANT / fastest if fastest > 0 else np.inf)
-        count = equal_steps(remaining, largest)
+        self.automatic_step = _COURANT / fastest if fastest > 0 else np.inf
+        count = equal_steps(remaining, self._fixed_step or self.automatic_step)
         dt = remaining / count
         second, _ = self._velocity(model.at(start + dt / 2), x + dt / 2 * first)
         third, _ = self._velocity(model.at(start + dt / 2), x + dt / 2 * second)

@@ -78,6 +78,8 @@ class DensitySolver:
         elements: The elements of the density.
         time: Time reached, dimensionless.
         steps: Steps taken.
+        automatic_step: The largest step that was safe when the last one began, whatever ``step``
+            is; infinite before the first.
         values: Nodal values on this rank's cells, ``shape=(cells, n)``.
         outflow: Mass that has left through the boundary.
         initial_mass: Mass of the initial density as the quadrature sees it, before normalisation;
@@ -117,6 +119,7 @@ class DensitySolver:
         self.comm: MPI.Intracomm = domain.comm
         self.degree, self.temperature = degree, temperature
         self.time, self.steps, self.outflow = 0.0, 0, 0.0
+        self.automatic_step = np.inf
         self._attention, self._fixed_step = attention, step
         self._layer = attention.during(self.time)
 
@@ -264,9 +267,9 @@ class DensitySolver:
 
     def _number_of_steps(self, remaining: float, field: Field) -> int:
         """Equal steps that cover an interval, none longer than allowed. Collective."""
-        largest = self._largest_step(field)
+        self.automatic_step = self._largest_safe_step(field)
         try:
-            return equal_steps(remaining, largest)
+            return equal_steps(remaining, self._fixed_step or self.automatic_step)
         except StepTooSmallError as error:
             speed = float(self._flow.speeds().max(initial=0.0))
             speed = self.comm.allreduce(speed, op=MPI.MAX)
@@ -277,10 +280,8 @@ class DensitySolver:
                 reason += ", perhaps where there is no mass: a smaller mesh would not go there"
             raise StepTooSmallError(reason) from None
 
-    def _largest_step(self, field: Field) -> float:
-        """The fixed step, or the largest that is safe for transport and resolves the dynamics."""
-        if self._fixed_step is not None:
-            return self._fixed_step
+    def _largest_safe_step(self, field: Field) -> float:
+        """The largest step that is safe for transport and resolves the dynamics. Collective."""
         attention, where = self.attention, self.space
         spread = largest_variance(self.points, self.weights, where, self.comm, attention.normalised)
         rate = attention.rate_bound(field, spread) + self._rate_of_diffusion()

@@ -35,6 +35,7 @@ from meanformer.simulation.progress import TerminalProgress
 from meanformer.simulation.requirements import check_dolfinx
 from meanformer.simulation.resume import Start, find_start, take_over
 from meanformer.simulation.state import State
+from meanformer.simulation.step_guard import StepGuard
 from meanformer.simulation.summary import summarise, write_summary
 from meanformer.simulation.tables import Table
 from meanformer.simulation.token_fields import TokenFields
@@ -193,7 +194,7 @@ def _observers(
 ) -> list[Observer]:
     """What checks the run, fills its tables, and writes its fields and checkpoints."""
     outflow = case.pde.largest_outflow if case.pde is not None else None
-    observers: list[Observer] = [MassGuard(outflow or 0.0)]
+    observers: list[Observer] = [StepGuard(state, case.title), MassGuard(outflow or 0.0)]
     if state.density is not None:
         from meanformer.simulation.density_diagnostics import DensityDiagnostics
 
