@@ -105,8 +105,8 @@ class ResolutionGuard(Observer):
     def warnings(self) -> list[str]:
         """How much was not resolved and when, and which mesh would do."""
         columns = self._table.columns
-        if self._pde.largest_unresolved is not None or not columns:
-            return []
+        if self._pde.largest_unresolved is not None or "halvings" not in columns:
+            return []  # no sample yet, or none since an older version
         times, shares = columns["t"], np.nan_to_num(columns["resolution"])
         above = np.flatnonzero(shares > LARGEST_SHARE)
         if not len(above):
@@ -127,6 +127,8 @@ class ResolutionGuard(Observer):
         shrinks = space.kind == "sphere" and self._case.noise.temperature == 0
         need = find_need(self._table.columns, space.dimension - 1 if shrinks else None, allowed)
         mesh = self._mesh(need.halvings)
+        if need.at_least and allowed < LARGEST_SHARE:
+            return f"it takes {mesh} or more"
         if need.at_least:
             cure = f"it takes {mesh} or more: jumps do not tell how narrow it is inside a cell"
         elif need.seen is None:

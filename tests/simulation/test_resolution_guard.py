@@ -9,7 +9,8 @@ import pytest
 
 from meanformer.scripts.main import main
 from meanformer.simulation import Case, run
-from meanformer.simulation.resolution_guard import Need, find_need
+from meanformer.simulation.resolution_guard import Need, ResolutionGuard, find_need
+from meanformer.simulation.tables import Table
 
 COMM = MPI.COMM_WORLD
 
@@ -133,12 +134,23 @@ def test_knows_what_was_before_a_pause(tmp_path):
     assert parts.summary["warnings"] == whole.summary["warnings"]
 
 
+def test_says_nothing_before_the_first_sample():
+    table = Table(columns={"t": [0.0], "resolution": [0.4], "max": [1.0]})
+    assert ResolutionGuard(Table(), case(CIRCLE, 1, 2)).warnings() == []
+    assert ResolutionGuard(table, case(CIRCLE, 1, 2)).warnings() == []
+
+
 def test_the_message_of_a_run_that_it_stops():
     result = run(case(CIRCLE, 1, 2, largest_unresolved=0.15))
     assert result.status == "stopped" and result.summary["warnings"] == []
     assert result.summary["reason"].endswith(
         "more than pde.largest_unresolved = 0.15; pde.refinement = 3 should resolve it"
     )
+
+
+def test_the_message_of_a_run_that_allows_less_than_halvings_are_counted_for():
+    result = run(case(CIRCLE, 1, 2, largest_unresolved=0.05))
+    assert result.summary["reason"].endswith("= 0.05; it takes pde.refinement = 3 or more")
 
 
 def test_what_no_mesh_resolves():
