@@ -94,10 +94,11 @@ def start(case, output, *options, script=""):
 
 def end(process):
     """Wait for the end of a run; its exit code and what it said on standard error."""
-    try:
-        errors = process.communicate(timeout=120)[1]
-    finally:
-        process.kill()
+    with process:
+        try:
+            errors = process.communicate(timeout=120)[1]
+        finally:
+            process.kill()
     return process.returncode, errors
 
 
@@ -232,12 +233,12 @@ def test_a_signal_to_mpirun(number, case, tmp_path, whole):
     folder, mark = tmp_path / "run", tmp_path / "mark"
     fault = f"Path({str(mark)!r}).touch(); time.sleep(2)"
     names = {"mark": str(mark), "fault": fault, "observer": "TokenDiagnostics", "rank": 0}
-    process, until = start(case, folder, script=FAULT.format(**names)), monotonic() + 60
-    while not mark.exists():
-        assert process.poll() is None and monotonic() < until
+    process, until = start(case, folder, script=FAULT.format(**names)), monotonic() + 120
+    while not mark.exists() and process.poll() is None and monotonic() < until:
         sleep(0.01)
     process.send_signal(number)
     code, errors = end(process)
+    assert mark.exists(), errors
     if number in KILLING:
         assert code != 0
     else:
