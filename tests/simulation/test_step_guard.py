@@ -23,8 +23,9 @@ def case(attention=None, **time):
             "title": "caps",
             "attention": {"beta": 4.0} | (attention or {}),
             "initial": {"kind": "von-mises-fisher", "mean": [0, 0, 1], "concentration": 4.0},
-            "pde": {"degree": 1, "refinement": 2},
+            "pde": {"degree": 1, "refinement": 1},
             "particles": {"number": 200},
+            "compare": {"metrics": ["w1"]},
             "time": {"end": 1.0, "sample_every": 1.0} | time,
         }
     )
