@@ -162,8 +162,11 @@ def _boundary(points: Array, cells: Indices, kind: ElementType) -> tuple[Indices
     of_cell = np.repeat(np.arange(len(cells)), facets.shape[1])
     facets = facets.reshape(-1, facets.shape[2])
     vertices = np.sort(facets[:, : kind.dimension], axis=1)
-    _, first, sharing = np.unique(vertices, axis=0, return_index=True, return_counts=True)
+    order = np.lexsort(vertices.T)  # several times faster than np.unique of rows
+    differ = (np.diff(vertices[order], axis=0) != 0).any(axis=1)
+    first = np.flatnonzero(np.append(True, differ))
+    sharing = np.diff(first, append=len(order))
     if sharing.max() > 2:
         raise ValueError(f"{sharing.max()} cells share a facet; allowed: 2")
-    outer = first[sharing == 1]
+    outer = order[first[sharing == 1]]
     return facets[outer], _sizes(points, cells[of_cell[outer], : kind.dimension + 1])
