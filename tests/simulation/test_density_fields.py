@@ -24,12 +24,40 @@ SINGLE = 3e-7  # fields but the density are in single precision
 # Mesh, space, degree, its measure, error of the velocity between the nodes where it is evaluated,
 # error of the area or volume that flat pieces of cells have.
 CASES = {
-    "line": (lambda: box(WORLD, 2.0, 9, 1), Euclidean(1), 1, 4.0, 0, 1e-14),
-    "disk": (lambda: ball(WORLD, 1.0, 5, 2, perturbation=0.2), Euclidean(2), 2, np.pi, 1e-4, 3e-3),
-    "box": (lambda: box(WORLD, 1.0, 4, 3, perturbation=0.2), Euclidean(3), 1, 8.0, 0, 1e-14),
-    "circle": (lambda: circle(WORLD, 17, 2, perturbation=0.2), Sphere(2), 2, math.tau, 1e-4, 3e-3),
+    "line": (
+        lambda: box(WORLD, half_width=2.0, cells=9, dimension=1),
+        Euclidean(1),
+        1,
+        4.0,
+        0,
+        1e-14,
+    ),
+    "disk": (
+        lambda: ball(WORLD, radius=1.0, cells=5, dimension=2, perturbation=0.2),
+        Euclidean(2),
+        2,
+        np.pi,
+        1e-4,
+        3e-3,
+    ),
+    "box": (
+        lambda: box(WORLD, half_width=1.0, cells=4, dimension=3, perturbation=0.2),
+        Euclidean(3),
+        1,
+        8.0,
+        0,
+        1e-14,
+    ),
+    "circle": (
+        lambda: circle(WORLD, cells=17, geometry_degree=2, perturbation=0.2),
+        Sphere(2),
+        2,
+        math.tau,
+        1e-4,
+        3e-3,
+    ),
     "sphere": (
-        lambda: icosphere(WORLD, 2, 2, perturbation=0.2),
+        lambda: icosphere(WORLD, level=2, geometry_degree=2, perturbation=0.2),
         Sphere(3),
         2,
         2 * math.tau,
@@ -37,7 +65,7 @@ CASES = {
         6e-3,
     ),
     "flat cells": (
-        lambda: icosphere(WORLD, 2, 1, perturbation=0.2),
+        lambda: icosphere(WORLD, level=2, geometry_degree=1, perturbation=0.2),
         Sphere(3),
         1,
         2 * math.tau,
@@ -102,7 +130,7 @@ def test_a_file_holds_each_cell_once_with_its_fields(name, shared_tmp_path):
 @pytest.mark.parametrize("law", ["unnormalised", "l2", "sinkhorn", "linear", "sigmoid", "hardmax"])
 def test_every_law_has_its_fields(law, shared_tmp_path):
     model = Attention(law, beta=1.5)
-    domain = icosphere(WORLD, 1, 1)
+    domain = icosphere(WORLD, level=1, geometry_degree=1)
     solver = DensitySolver(domain, model, 1, tilted(domain))
     grid = written(solver, shared_tmp_path)
     targets = solver.space.retract(np.asarray(grid.points, dtype=float))
@@ -117,7 +145,7 @@ def test_every_law_has_its_fields(law, shared_tmp_path):
 
 
 def test_of_no_density_the_logarithm_is_that_of_the_floor(tmp_path):
-    domain = box(WORLD, 1.0, 4, 2)
+    domain = box(WORLD, half_width=1.0, cells=4, dimension=2)
     right = ufl.conditional(ufl.gt(ufl.SpatialCoordinate(domain)[0], 0), 1.0, 0.0)
     solver = DensitySolver(domain, MODEL, 0, right)
     grid = written(solver, tmp_path)
@@ -137,7 +165,7 @@ def test_looking_changes_no_step_and_costs_no_evaluation(law, tmp_path, monkeypa
 
     def march(look):
         calls.clear()
-        domain = circle(WORLD, 20, 2)
+        domain = circle(WORLD, cells=20, geometry_degree=2)
         solver = DensitySolver(domain, Attention(law, beta=2.0), 2, tilted(domain), step=0.05)
         for _ in range(3):
             look(solver)
@@ -156,7 +184,7 @@ def test_looking_changes_no_step_and_costs_no_evaluation(law, tmp_path, monkeypa
 
 @pytest.mark.mpi
 def test_an_error_of_one_rank_is_one_of_all_and_the_series_stays(shared_tmp_path, monkeypatch):
-    domain = box(WORLD, 1.0, 4, 2)
+    domain = box(WORLD, half_width=1.0, cells=4, dimension=2)
     solver = DensitySolver(domain, MODEL, 1, tilted(domain))
     fields, state = DensityFields(shared_tmp_path, solver, ["vtu"]), State(WORLD, MODEL, solver)
     fields.sample(state)
@@ -178,7 +206,7 @@ def test_an_error_of_one_rank_is_one_of_all_and_the_series_stays(shared_tmp_path
 @pytest.mark.mpi
 def test_vtx_holds_the_same(shared_tmp_path):
     adios2 = pytest.importorskip("adios2")
-    domain = icosphere(WORLD, 2, 2, perturbation=0.2)
+    domain = icosphere(WORLD, level=2, geometry_degree=2, perturbation=0.2)
     solver = DensitySolver(domain, MODEL, 2, tilted(domain))
     grid = written(solver, shared_tmp_path, ["vtu", "vtx"])
     if WORLD.rank > 0:
