@@ -321,6 +321,21 @@ class TestSteps:
 
 
 @pytest.mark.mpi
+@pytest.mark.parametrize("law", ["softmax", "sinkhorn"])
+def test_looking_at_the_velocity_changes_no_step(on_sphere, law):
+    model = Attention(law, beta=2.0)
+    seen, unseen = (
+        TokenSolver(on_sphere(40, 3), model, Sphere(3), ALONE, step=0.1) for _ in range(2)
+    )
+    for _ in range(3):
+        expected = model.velocity(seen.points, seen.points, seen.weights, Sphere(3))
+        assert np.allclose(seen.velocity(), expected, rtol=0, atol=1e-9)
+        assert seen.velocity() is seen.velocity()
+        for solver in (seen, unseen):
+            solver.step(1.0)
+        assert np.array_equal(seen.points, unseen.points)
+
+
 class TestRefusals:
     def test_no_token(self):
         with pytest.raises(ValueError, match="at least one"):
