@@ -14,7 +14,7 @@ _WORTH_A_WARNING = 2.0
 class StepGuard(Observer):
     """After every step: it was not far longer than the automatic one, which ``time.step`` allows.
 
-    It warns once of each solver, on rank 0's standard error.
+    It warns once of each solver, on rank 0's standard error, and again at the end.
 
     Args:
         state: The solvers before their first step.
@@ -27,6 +27,7 @@ class StepGuard(Observer):
         self._watched = {name: solver for name, solver in solvers.items() if solver is not None}
         self._reached = {name: solver.time for name, solver in self._watched.items()}
         self._warning = f"{title}: warning" if title else "warning"
+        self._told: list[str] = []
 
     def stepped(self, state: State) -> None:
         """Compare the last step of the solver that took one."""
@@ -36,10 +37,14 @@ class StepGuard(Observer):
             if not 0 < _WORTH_A_WARNING * safe < step:  # 0 and nan come with values not finite
                 continue
             del self._watched[name]
+            self._told.append(
+                f"{name}: the step of {step:.3g} at t = {start:g} is {step / safe:.2g} times "
+                f'the automatic one ({safe:.2g}): results may be far off; time.step = "auto" '
+                "avoids that"
+            )
             if state.comm.rank == 0:
-                line = (
-                    f"{name}: the step of {step:.3g} at t = {start:g} is {step / safe:.2g} times "
-                    f'the automatic one ({safe:.2g}): results may be far off; time.step = "auto" '
-                    "avoids that"
-                )
-                print(f"{self._warning}: {line}", file=sys.stderr, flush=True)
+                print(f"{self._warning}: {self._told[-1]}", file=sys.stderr, flush=True)
+
+    def warnings(self) -> list[str]:
+        """What it told."""
+        return self._told

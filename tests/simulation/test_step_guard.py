@@ -44,6 +44,8 @@ def test_a_long_step_is_told_once_of_each_solver(capfd):
     MPI.COMM_WORLD.barrier()
     told = warnings(capfd)
     assert [line[0] for line in told] == ["density", "tokens"]
+    again = [line for line in result.summary["warnings"] if "times the automatic one" in line]
+    assert len(again) == 2
     for name, step, time, ratio, safe in told:
         solver = automatic.solvers[name]
         assert time == 0
