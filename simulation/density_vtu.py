@@ -60,32 +60,38 @@ class DensityVtu:
         if not self._is_open:
             on_root(self._comm, self._series.open)
             self._is_open = True
-        # Made anew: VTK notes in arrays what it has seen of them, and writes that, too.
-        grid = pv.UnstructuredGrid(self._cells, self._kinds, self._points)
-        for name, values in fields.items():
-            ordered = values[:, self._order].reshape(-1, *values.shape[2:])
-            grid.point_data[name] = ordered if name == "density" else ordered.astype(np.float32)
-        on_each(self._comm, partial(self._write_piece, grid))
-        on_root(self._comm, partial(self._write_index, time, grid))
+        arrays = {
+            name: values[:, self._order]
+            .reshape(-1, *values.shape[2:])
+            .astype(np.float64 if name == "density" else np.float32)
+            for name, values in fields.items()
+        }
+        on_each(self._comm, partial(self._write_piece, arrays))
+        on_root(self._comm, partial(self._write_index, time, arrays))
         self._series.advance()
 
     def close(self) -> None:
         """Do nothing: every sample is complete."""
 
-    def _write_piece(self, piece: pv.UnstructuredGrid) -> None:
+    def _write_piece(self, arrays: Mapping[str, Array]) -> None:
+        # Made anew: VTK notes in arrays what it has seen of them, and writes that, too.
+        piece = pv.UnstructuredGrid(self._cells, self._kinds, self._points)
+        for name, values in arrays.items():
+            # pyvista takes no vectors of a rank without cells; VTK does.
+            piece.GetPointData().AddArray(pv.convert_array(values, name))
         replace_file(self._piece(self._comm.rank), encoded(piece), durable=False)
 
     def _piece(self, rank: int) -> Path:
         return self._series.path(f"_{rank}.vtu")
 
-    def _write_index(self, time: float, piece: pv.UnstructuredGrid) -> None:
-        """Write what names the pieces, all like this one, and add it to the series."""
+    def _write_index(self, time: float, arrays: Mapping[str, Array]) -> None:
+        """Write what names the pieces, which hold such arrays, and add it to the series."""
         root = ET.Element("VTKFile", type="PUnstructuredGrid", version="0.1")
         grid = ET.SubElement(root, "PUnstructuredGrid", GhostLevel="0")
         data = ET.SubElement(grid, "PPointData", Scalars="density")
-        for name, values in piece.point_data.items():
+        for name, values in arrays.items():
             _declare(data, values, name)
-        _declare(ET.SubElement(grid, "PPoints"), piece.points)
+        _declare(ET.SubElement(grid, "PPoints"), self._points)
         for rank in range(self._comm.size):
             ET.SubElement(grid, "Piece", Source=self._piece(rank).name)
         path = self._series.path(".pvtu")

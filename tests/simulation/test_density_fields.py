@@ -127,6 +127,16 @@ def test_a_file_holds_each_cell_once_with_its_fields(name, shared_tmp_path):
 
 
 @pytest.mark.mpi
+def test_a_rank_may_have_no_cells(shared_tmp_path):
+    domain = box(WORLD, half_width=1.0, cells=2, dimension=1)
+    solver = DensitySolver(domain, MODEL, 1, lambda x: np.full(len(x), 0.5))
+    grid = written(solver, shared_tmp_path)
+    assert grid.n_cells == 2
+    assert grid["velocity"].shape == (6, 3)
+    assert abs(grid.integrate_data()["density"][0] - 1) < 1e-14
+
+
+@pytest.mark.mpi
 @pytest.mark.parametrize("law", ["unnormalised", "l2", "sinkhorn", "linear", "sigmoid", "hardmax"])
 def test_every_law_has_its_fields(law, shared_tmp_path):
     model = Attention(law, beta=1.5)
