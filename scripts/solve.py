@@ -119,4 +119,6 @@ def _resuming(options: argparse.Namespace, ranks: int) -> str:
         words += ["--output", str(options.output)]
     for override in options.set:
         words += ["--set", override]
+    if options.petsc:
+        words.append(f"--petsc={options.petsc}")  # its value begins with a dash
     return shlex.join([*words, "--resume"])

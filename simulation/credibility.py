@@ -106,13 +106,11 @@ def doubts(
         fitted: To all.
         expected: By theory.
     """
-    found, between = (
-        [],
-        [
-            doubt_between(pair, order, expected)
-            for pair, order in zip(pairwise(errors), orders, strict=True)
-        ],
-    )
+    found = []
+    between = [
+        doubt_between(pair, order, expected)
+        for pair, order in zip(pairwise(errors), orders, strict=True)
+    ]
     if expected is not None and fitted > expected.highest + _LARGEST_EXCESS:
         most = f"{expected.highest + _LARGEST_EXCESS:g}"
         found.append(f"it is above {most}, one more than expected: the coarse runs are too coarse")

@@ -1,4 +1,4 @@
-"""Copies of functions on meshes without ghosts."""
+"""Copies of meshes without ghosts, and functions on them."""
 
 from mpi4py import MPI
 
