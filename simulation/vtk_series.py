@@ -35,11 +35,11 @@ class Series:
         """Make room for the next samples: what a former run left of them goes.
 
         Raises:
-            OSError: If files cannot be changed.
+            OSError: If files cannot be changed, or the collection is damaged, as it may be after a
+                power failure.
         """
         if self._collection.exists():
-            former = ET.parse(self._collection).iter("DataSet")
-            self._entries.extend(e for e in former if float(e.attrib["timestep"]) <= self._sampled)
+            self._entries.extend(self._former())
             self._write()
         self._parts.mkdir(exist_ok=True)
         for path in self._parts.iterdir():
@@ -64,6 +64,16 @@ class Series:
     def advance(self) -> None:
         """Go on to the next sample, on ranks that share its files."""
         self._sample += 1
+
+    def _former(self) -> list[ET.Element]:
+        """What is in the collection, up to the last sample."""
+        try:
+            entries = ET.parse(self._collection).iter("DataSet")
+            return [e for e in entries if float(e.attrib["timestep"]) <= self._sampled]
+        except (ET.ParseError, KeyError, ValueError) as error:
+            raise OSError(
+                f"{self._collection} is damaged: {error}; without it, the run goes on with another"
+            ) from None
 
     def _write(self) -> None:
         collection = ET.tostring(self._root, xml_declaration=True)

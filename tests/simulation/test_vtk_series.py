@@ -52,6 +52,18 @@ def test_more_samples_than_five_digits(tmp_path):
     assert (tmp_path / "cloud" / "123456.vtp").exists()
 
 
+@pytest.mark.parametrize("damaged", ["", "<VTKFile", '<VTKFile><DataSet file="x"/></VTKFile>'])
+def test_a_damaged_collection_is_named(damaged, tmp_path):
+    (tmp_path / "cloud.pvd").write_text(damaged)
+    with pytest.raises(OSError, match=r"cloud\.pvd is damaged: .*; without it, the run goes on"):
+        Series(tmp_path, "cloud", 2, 0.1).open()
+    (tmp_path / "cloud.pvd").unlink()
+    series = Series(tmp_path, "cloud", 2, 0.1)
+    series.open()
+    write(series, [0.2])
+    assert entries(tmp_path) == [(0.2, "cloud/00002.vtp")]
+
+
 @pytest.mark.parametrize(
     "data", [pv.PolyData(np.eye(3)), pv.Icosphere().cast_to_unstructured_grid()]
 )
