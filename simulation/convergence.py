@@ -193,8 +193,11 @@ def _study(title: str, key: str, quantity: Quantity, runs: list[_Run]) -> Study:
 def _doubts(key: str, rows: list[Row], fit: Order, expected: Expected | None) -> tuple[str, ...]:
     """Why the order of the fit is not to be believed."""
     used = [row for row in rows if row.error > 0]
+    orders = [row.order for row in used[1:]]
+    if used[0].size < used[-1].size:  # as given, from fine to coarse
+        used, orders = used[::-1], orders[::-1]
     names, errors = [spell(row.value) for row in used], [row.error for row in used]
-    return doubts(key, names, errors, [row.order for row in used[1:]], fit.order, expected)
+    return doubts(key, names, errors, orders, fit.order, expected)
 
 
 def _right_numbers(quantity: Quantity, exact: Measure | None) -> Array | None:
@@ -225,7 +228,8 @@ def _with_orders(
         if before is not None:
             sizes, errors = (before.size, row.size), (before.error, row.error)
             order = order_between(sizes, errors, smallest, power)
-            row = replace(row, order=order, doubt=doubt_between(errors, order, expected))
+            coarse_to_fine = errors if sizes[0] > sizes[1] else errors[::-1]
+            row = replace(row, order=order, doubt=doubt_between(coarse_to_fine, order, expected))
         if row.error > 0:
             before = row
         complete.append(row)

@@ -73,7 +73,13 @@ def expected_orders(key: str, quantity: Quantity, case: Case) -> Expected | None
 
 
 def doubt_between(errors: tuple[float, float], order: float, expected: Expected | None) -> str:
-    """Why the order between two runs is not to be believed, in a word; "" if it may be."""
+    """Why the order between two runs is not to be believed, in a word; "" if it may be.
+
+    Args:
+        errors: Of the coarser run, then of the finer one.
+        order: Between the two.
+        expected: By theory.
+    """
     if np.isnan(order):
         return ""
     if errors[1] > errors[0]:
@@ -100,7 +106,7 @@ def doubts(
 
     Args:
         key: What is varied.
-        names: Its values in the runs that have errors, in words.
+        names: Its values in the runs that have errors, in words, from coarse to fine.
         errors: Their errors.
         orders: Between each run and the next, one fewer.
         fitted: To all.

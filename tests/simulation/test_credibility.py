@@ -140,6 +140,14 @@ def test_a_study_whose_coarse_meshes_are_too_coarse():
     assert fine.order == pytest.approx(3, abs=0.3)
 
 
+@pytest.mark.parametrize("ends", [[0.1, 0.2, 0.4], [0.4, 0.2, 0.1]])
+def test_the_order_in_which_values_are_given_does_not_matter(ends):
+    data = CIRCLE | {"pde": {"refinement": 2, "degree": 1}}
+    study = converge(Case.from_dict(data), "time.end", ends, "mean_1")
+    assert study.symbol == "end" and study.order == pytest.approx(1.7, abs=0.1)
+    assert study.doubts == () and all(row.doubt == "" for row in study.rows)
+
+
 def test_a_study_of_a_distance_that_is_saturated():
     study = converge(Case.from_dict(CIRCLE | {"time": {"end": 0.01}}), "particles.number",
                      [1000, 4000, 16000], "w1")  # fmt: skip
