@@ -73,7 +73,7 @@ class DensityVtu:
     def close(self) -> None:
         """Do nothing: every sample is complete."""
 
-    def _write_piece(self, arrays: Mapping[str, Array]) -> None:
+    def _write_piece(self, arrays: Mapping[str, np.ndarray]) -> None:
         # Made anew: VTK notes in arrays what it has seen of them, and writes that, too.
         piece = pv.UnstructuredGrid(self._cells, self._kinds, self._points)
         for name, values in arrays.items():
@@ -84,7 +84,7 @@ class DensityVtu:
     def _piece(self, rank: int) -> Path:
         return self._series.path(f"_{rank}.vtu")
 
-    def _write_index(self, time: float, arrays: Mapping[str, Array]) -> None:
+    def _write_index(self, time: float, arrays: Mapping[str, np.ndarray]) -> None:
         """Write what names the pieces, which hold such arrays, and add it to the series."""
         root = ET.Element("VTKFile", type="PUnstructuredGrid", version="0.1")
         grid = ET.SubElement(root, "PUnstructuredGrid", GhostLevel="0")
