@@ -17,7 +17,7 @@ from meanformer.meshes.arrays import Array, Indices
 from meanformer.meshes.msh import Elements, ElementType, read_msh
 from meanformer.meshes.seams import Seam, SeamWarning, find_seam
 
-ROUND_OFF = 1e-12  # what counts as zero, relative to the size of the mesh or cell
+_ROUND_OFF = 1e-12  # what counts as zero, relative to the size of the mesh or cell
 _CELL_TYPES = {1: CellType.interval, 2: CellType.triangle, 3: CellType.tetrahedron}
 
 
@@ -115,7 +115,7 @@ def _in_their_space(points: Array, dimension: int) -> Array:
     A curve that is none keeps z, unless it is zero: a circle of latitude is no plane curve.
     """
     extents = np.ptp(points, axis=0)
-    round_off = ROUND_OFF * extents.max()
+    round_off = _ROUND_OFF * extents.max()
     if (extents[dimension:] <= round_off).all():
         return points[:, :dimension]
     return points[:, :2] if np.abs(points[:, 2]).max() <= round_off else points
@@ -129,7 +129,7 @@ def _sizes(points: Array, vertices: Indices) -> Array:
 def _check_volumes(points: Array, vertices: Indices) -> None:
     """Refuse straight cells without volume."""
     volumes = np.abs(simplices.jacobians(points, vertices))
-    flat = volumes <= ROUND_OFF * _sizes(points, vertices) ** (vertices.shape[1] - 1)
+    flat = volumes <= _ROUND_OFF * _sizes(points, vertices) ** (vertices.shape[1] - 1)
     if flat.any():
         raise ValueError(f"cell {np.flatnonzero(flat)[0]} (from 0) has no volume")
 

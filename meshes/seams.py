@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from meanformer.meshes.arrays import Array, Indices
 
-ROUND_OFF = 1e-9  # of a cell's size: nodes that are closer lie at one point
+_COINCIDE = 1e-9  # of a cell's size: nodes that are closer lie at one point
 
 
 class SeamWarning(UserWarning):
@@ -55,7 +55,7 @@ def find_seam(nodes: Array, facets: Indices, sizes: Array) -> Seam | None:
         return None
     used, numbers = np.unique(facets.ravel(), return_inverse=True)
     reach = np.full(len(used), np.inf)
-    np.minimum.at(reach, numbers, ROUND_OFF * np.repeat(sizes, facets.shape[1]))
+    np.minimum.at(reach, numbers, _COINCIDE * np.repeat(sizes, facets.shape[1]))
     points = nodes[used]
     pairs = cKDTree(points).query_pairs(reach.max(), output_type="ndarray")
     distance = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)

@@ -18,7 +18,7 @@ LARGEST_SHARE = 0.1
 # that size is off by up to h s/8 inside; jumps are differences of two such errors.
 _OF_SLOPES = 1 / 4
 # More halvings than any mesh can be refined.
-_MOST_HALVINGS = 12
+_FINEST = 12
 
 
 class Resolution:
@@ -87,7 +87,7 @@ class Resolution:
         per_halving = self._elements.space.element.basix_element.degree + 1
         halvings = np.ceil(np.log2(np.maximum(excess, 1.0)) / per_halving)
         halvings[self._areas == 0] = 1
-        count = _MOST_HALVINGS + 2
+        count = _FINEST + 2
         halvings = np.minimum(halvings, count - 1).astype(int)
         by_halvings = np.bincount(halvings, masses, count)
         unresolved = self._elements.comm.allreduce(by_halvings)[::-1].cumsum()[-2::-1]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from meanformer.mpi import MPI
 
 import numpy as np
@@ -12,6 +10,7 @@ from dolfinx import mesh
 from meanformer.meshes import box, circle, icosphere
 from meanformer.meshes.file import read_mesh_and_seam
 from meanformer.simulation import case as c
+from meanformer.simulation.warn import warn
 
 _CELLS_OF_COARSEST_CIRCLE = 10
 _FLAT = {1: "a straight line of intervals", 2: "a planar mesh of triangles"}
@@ -74,8 +73,7 @@ def _from_file(
     if seam is None:
         return domain, "a mesh that reaches farther would hold it"
     if comm.rank == 0:
-        warning = f"{title}: warning" if title else "warning"
-        print(f"{warning}: pde.mesh: {path}: {seam.warning()}", file=sys.stderr, flush=True)
+        warn(title, f"pde.mesh: {path}: {seam.warning()}")
     return domain, f"pde.mesh has a seam: {seam}, and mass can leave there"
 
 

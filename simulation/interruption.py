@@ -52,9 +52,9 @@ class Interruption(Observer):
     def __enter__(self) -> Self:
         """Watch for signals."""
         if self._watch and threading.current_thread() is threading.main_thread():
-            # nohup has SIGHUP ignored, so that a run outlives its terminal.
-            ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-            watched = [each for each in _SIGNALS if not (ignored and each == signal.SIGHUP)]
+            # nohup has SIGHUP ignored, so that a run outlives its terminal, and a shell's script
+            # SIGINT for what it puts in the background.
+            watched = [each for each in _SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
             self._former = {number: signal.signal(number, self._note) for number in watched}
         return self
 

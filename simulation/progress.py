@@ -67,7 +67,8 @@ class TerminalProgress(Observer):
         if time > start:
             left = (self._last_line - began) * (self._end - time) / (time - start)
             line += f", {left:.0f} s left"
-        print(line, file=sys.stderr, flush=True)
+        with suppress(OSError):  # after SIGHUP there is no terminal
+            print(line, file=sys.stderr, flush=True)
 
 
 def _bar() -> Progress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from meanformer.simulation.case_tables import most_refined
 from meanformer.simulation.controller import Observer, RunStopped
 from meanformer.simulation.state import State
 from meanformer.simulation.tables import Table
+from meanformer.simulation.warn import warn
 
 # Where more of the mass is in cells that do not resolve it, jumps are those of the mesh, and no
 # longer shrink with the cells as those of the density do.
@@ -98,9 +98,7 @@ class ResolutionGuard(Observer):
         if largest is None and share > LARGEST_SHARE and not self._warned:
             self._warned = True
             if state.comm.rank == 0:
-                title = f"{self._case.title}: " if self._case.title else ""
-                line = f"{title}warning: {line}; see the column 'resolution'"
-                print(line, file=sys.stderr, flush=True)
+                warn(self._case.title, f"{line}; see the column 'resolution'")
 
     def warnings(self) -> list[str]:
         """How much was not resolved and when, and which mesh would do."""

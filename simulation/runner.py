@@ -18,7 +18,7 @@ from meanformer.attention.errors import SolverError
 from meanformer.attention.threads import divided_cores
 from meanformer.simulation.build import build
 from meanformer.simulation.case import Case
-from meanformer.simulation.checkpoint import Checkpoints
+from meanformer.simulation.checkpoints import Checkpoints
 from meanformer.simulation.comparison import Comparison
 from meanformer.simulation.controller import (
     Observer,
@@ -103,6 +103,7 @@ def run(
     if resume and folder is None:
         raise ValueError("resume: there must be an output folder to go on from")
     with (
+        # It limits libraries that are there by now: DOLFINx brings a BLAS of its own.
         divided_cores(comm),
         Interruption(watch=folder is not None, tell=comm.rank == 0) as interruption,
         ExitStack() as held,

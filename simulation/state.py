@@ -71,7 +71,7 @@ class State:
     density: DensitySolver | None = None
     tokens: TokenSolver | None = None
     replicas: TokenReplicas | None = None
-    advice: str = "a mesh that reaches farther would hold it"
+    advice: str = ""
 
     @property
     def solvers(self) -> dict[str, Solver]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 from meanformer.simulation.controller import Observer
 from meanformer.simulation.state import State
+from meanformer.simulation.warn import warn
 
 # Steps this much longer than the automatic one may be unstable, or far off.
 _WORTH_A_WARNING = 2.0
@@ -26,7 +25,7 @@ class StepGuard(Observer):
         solvers = {"density": state.density, "tokens": state.tokens}
         self._watched = {name: solver for name, solver in solvers.items() if solver is not None}
         self._reached = {name: solver.time for name, solver in self._watched.items()}
-        self._warning = f"{title}: warning" if title else "warning"
+        self._title = title
         self._told: list[str] = []
 
     def stepped(self, state: State) -> None:
@@ -43,7 +42,7 @@ class StepGuard(Observer):
                 "avoids that"
             )
             if state.comm.rank == 0:
-                print(f"{self._warning}: {self._told[-1]}", file=sys.stderr, flush=True)
+                warn(self._title, self._told[-1])
 
     def warnings(self) -> list[str]:
         """What it told."""

@@ -79,7 +79,7 @@ def sample_with_fault(self, state):
 
 
 MODULES = {
-    "Checkpoints": "checkpoint",
+    "Checkpoints": "checkpoints",
     "DensityDiagnostics": "density_diagnostics",
     "DensityFields": "density_fields",
     "TokenDiagnostics": "diagnostics",

@@ -21,7 +21,7 @@ import meanformer
 from meanformer.particles import TokenSolver
 from meanformer.pde import DensitySolver
 from meanformer.scripts.main import main
-from meanformer.simulation import Case, CaseError, checkpoint, run
+from meanformer.simulation import Case, CaseError, checkpoint, checkpoints, run
 from meanformer.simulation.checkpoint import Checkpoint
 
 WORLD = MPI.COMM_WORLD
@@ -435,7 +435,7 @@ class TestSlots:
         whole, parts = shared_tmp_path / "whole", shared_tmp_path / "parts"
         uninterrupted = run(case(), whole)
         with monkeypatch.context() as patch, after_steps(solver, count, crash):
-            patch.setattr(checkpoint, "_SECONDS_BETWEEN", 0.0)
+            patch.setattr(checkpoints, "_SECONDS_BETWEEN", 0.0)
             with pytest.raises(Crash):
                 run(case(), parts)
         result = run(case(), parts, resume=True)

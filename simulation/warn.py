@@ -1,0 +1,12 @@
+"""Warnings on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+
+
+def warn(title: str, warning: str) -> None:
+    """Say a warning of what runs on standard error, if that is still there (after SIGHUP not)."""
+    with suppress(OSError):
+        print(f"{title}: " * bool(title) + f"warning: {warning}", file=sys.stderr, flush=True)
