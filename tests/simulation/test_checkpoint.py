@@ -334,7 +334,7 @@ class TestSlots:
     def test_when_they_are_written(self, every, times, tmp_path, monkeypatch):
         written, write = [], checkpoint.write
         monkeypatch.setattr(
-            checkpoint, "write", lambda folder, one: (written.append(one.time), write(folder, one))
+            checkpoints, "write", lambda folder, one: (written.append(one.time), write(folder, one))
         )
         run(case(checkpoint_every=every), tmp_path)
         assert np.allclose(written, times)
@@ -406,11 +406,11 @@ class TestSlots:
     def test_are_written_every_two_minutes(self, every, by_clock, shared_tmp_path, monkeypatch):
         written, write = [], checkpoint.write
         monkeypatch.setattr(
-            checkpoint, "write", lambda folder, one: (written.append(one), write(folder, one))
+            checkpoints, "write", lambda folder, one: (written.append(one), write(folder, one))
         )
         # Twenty seconds from one look at the clock to the next; on other ranks it goes faster.
         clock = itertools.count(0, 20 + WORLD.rank)
-        monkeypatch.setattr(checkpoint, "monotonic", clock.__next__)
+        monkeypatch.setattr(checkpoints, "monotonic", clock.__next__)
         output = {} if every is None else {"checkpoint_every": every}
         result = run(case(**output), shared_tmp_path)
         if WORLD.rank == 0:
