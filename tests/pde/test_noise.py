@@ -35,7 +35,7 @@ def advance(solver, end):
     return solver
 
 
-@pytest.mark.parametrize("scheme", set(BY_DEGREE.values()), ids=lambda s: s.name)
+@pytest.mark.parametrize("scheme", dict.fromkeys(BY_DEGREE.values()), ids=lambda s: s.name)
 class TestScheme:
     def test_conditions_of_order(self, scheme):
         tables, w = (scheme.explicit, scheme.implicit), scheme.weights
