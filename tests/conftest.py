@@ -10,6 +10,11 @@ import platform
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+# Workers of pytest-xdist divide the cores, as ranks do; libraries look when they are imported.
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    own_cores = max(1, (os.cpu_count() or 1) // int(workers))
+    os.environ.setdefault("OMP_NUM_THREADS", str(own_cores))
+
 from mpi4py import MPI
 
 import numpy as np
