@@ -58,7 +58,7 @@ def test_as_many_halvings_as_it_says_are_needed(degree, cells, concentration):
     def after(halvings):
         domain = circle(MPI.COMM_SELF, cells=cells * 2**halvings, geometry_degree=max(2, degree))
         solver = DensitySolver(domain, Attention(), degree, peak.density)
-        return Resolution(solver.elements).after_halvings(solver.values)
+        return Resolution(solver.elements, has_noise=False).after_halvings(solver.values)
 
     expected = after(0)
     needed = halvings_needed(expected)
@@ -71,7 +71,10 @@ def test_a_single_cell_must_be_halved_to_tell():
     solver = DensitySolver(
         box(MPI.COMM_SELF, half_width=2.0, cells=1, dimension=1), Attention(), 2, start.density
     )
-    assert halvings_needed(Resolution(solver.elements).after_halvings(solver.values)) == 1
+    assert (
+        halvings_needed(Resolution(solver.elements, has_noise=False).after_halvings(solver.values))
+        == 1
+    )
 
 
 @pytest.mark.mpi
