@@ -308,9 +308,8 @@ class TestBoundary:
             boundary=boundary,
         )
 
-    @pytest.mark.mpi
     @pytest.mark.parametrize("temperature", [0.0, 0.2])
-    @pytest.mark.parametrize("dimension", [1, 2])
+    @pytest.mark.parametrize("dimension", [pytest.param(1, marks=pytest.mark.mpi), 2])
     def test_what_leaves_is_counted(self, temperature, dimension):
         solver = advance(self.solver("outflow", temperature, dimension), 0.5)
         assert 1e-3 < solver.outflow < 0.5

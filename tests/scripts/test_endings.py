@@ -194,11 +194,18 @@ WRITE = 'fill(); (Path({mark!r}).parent / "part").write_bytes(bytes(9))'
                 "fault": "fill(); os.kill(os.getpid(), signal.SIGTERM)",
                 "word": ["no checkpoint at t = "],
             },
+            marks=pytest.mark.slow,
             id="checkpoint-on-a-signal",
         ),
         pytest.param("DensityFields", VTU, {}, id="field-vtu"),
         # Some releases of ADIOS2 free wrong memory where they should say that the disk is full.
-        pytest.param("DensityFields", VTX, {"word": [*FULL, "free(): invalid"]}, id="field-vtx"),
+        pytest.param(
+            "DensityFields",
+            VTX,
+            {"word": [*FULL, "free(): invalid"]},
+            marks=pytest.mark.slow,
+            id="field-vtx",
+        ),
         pytest.param("DensityFields", VTU, {"rank": 1, "fault": WRITE}, id="rank-1"),
     ],
 )
@@ -218,6 +225,7 @@ def test_a_folder_that_is_removed_ends_all_ranks(case, tmp_path):
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_renamed_ends_all_ranks(case, tmp_path, whole):
     folder, moved = tmp_path / "run", tmp_path / "moved"
     fault = f"os.rename({str(folder)!r}, {str(moved)!r})"
@@ -226,6 +234,7 @@ def test_a_folder_that_is_renamed_ends_all_ranks(case, tmp_path, whole):
     goes_on(case, moved, whole)
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_unmounted_ends_all_ranks(case, tmp_path, mount, whole):
     disk, folder = tmp_path / "disk", tmp_path / "run"
     disk.mkdir()
@@ -242,7 +251,12 @@ KILLING = () if MPI.get_vendor()[0] == "MPICH" else (signal.SIGINT, signal.SIGTE
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name
+    "number",
+    [
+        pytest.param(signal.SIGINT, id="SIGINT"),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow, id="SIGTERM"),
+        pytest.param(signal.SIGUSR1, marks=pytest.mark.slow, id="SIGUSR1"),
+    ],
 )
 def test_a_signal_to_mpirun(number, case, tmp_path, whole):
     folder, mark = tmp_path / "run", tmp_path / "mark"
