@@ -129,7 +129,9 @@ def test_growth_rates_on_the_circle(verify, law, kappa, sign):
         assert abs(observed / expected - 1) < 1e-3, k
 
 
-@pytest.mark.parametrize("law", ["softmax", "unnormalised", "sinkhorn"])
+@pytest.mark.parametrize(
+    "law", ["softmax", "unnormalised", pytest.param("sinkhorn", marks=pytest.mark.slow)]
+)
 def test_a_growth_rate_on_the_sphere(law):
     observed, expected = observed_rate(law, 3.0, 0.05, 2, 3, 1.0, 3)
     assert abs(observed / expected - 1) < 3e-3
