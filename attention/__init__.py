@@ -1,11 +1,11 @@
 """The model: spaces, laws, the velocity of attention, and the measures it acts on."""
 
 from meanformer.attention.attention import Attention
-from meanformer.attention.backends.sums import AttentionDomainError
+from meanformer.attention.backends.backend import AttentionDomainError
+from meanformer.attention.backends.plan import Plan
 from meanformer.attention.energy import energy_gradient, interaction_energy
 from meanformer.attention.evaluator import Evaluator, Field
 from meanformer.attention.heads import Head
-from meanformer.attention.plan import Plan
 from meanformer.attention.schedule import Model, Rescaled, Schedule, random_values
 from meanformer.attention.spaces import Euclidean, Space, Sphere
 

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import expm
 
-from meanformer.attention.backends.pairs import Precision
+from meanformer.arrays import Array
+from meanformer.attention.backends.direct.pairs import Precision
+from meanformer.attention.backends.plan import Choice, Plan
 from meanformer.attention.evaluator import Evaluator, Field
 from meanformer.attention.heads import Head
 from meanformer.attention.matrices import spectral_norm, sum_of, times
-from meanformer.attention.plan import Choice, Plan
-from meanformer.attention.spaces import Array, Space
+from meanformer.attention.spaces import Space
 
 Law = Literal["softmax", "unnormalised", "linear", "l2", "sigmoid", "sinkhorn", "hardmax"]
 

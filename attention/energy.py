@@ -8,13 +8,14 @@ from meanformer.mpi import MPI
 
 import numpy as np
 
+from meanformer.arrays import Array
 from meanformer.attention.accuracy import OF_OWN_MASS
 from meanformer.attention.attention import Attention
-from meanformer.attention.backends.sums import Sums
+from meanformer.attention.backends.backend import Sums
 from meanformer.attention.evaluator import Evaluator
 from meanformer.attention.heads import Head
 from meanformer.attention.matrices import times
-from meanformer.attention.spaces import Array, Space
+from meanformer.attention.spaces import Space
 
 #: Laws that have an interaction energy.
 ENERGETIC = frozenset({"softmax", "unnormalised", "linear", "l2", "sinkhorn"})

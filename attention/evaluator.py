@@ -12,13 +12,14 @@ from meanformer.mpi import MPI
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.attention.backends.pairs import Precision
-from meanformer.attention.backends.sums import AttentionDomainError, Sums
+from meanformer.arrays import Array
+from meanformer.attention.backends.backend import AttentionDomainError, Sums
+from meanformer.attention.backends.direct.pairs import Precision
+from meanformer.attention.backends.plan import Choice, Plan
 from meanformer.attention.laws import HeadField
 from meanformer.attention.matrices import times
-from meanformer.attention.plan import Choice, Plan
 from meanformer.attention.rows import divide
-from meanformer.attention.spaces import Array, Space, Sphere
+from meanformer.attention.spaces import Space, Sphere
 
 if TYPE_CHECKING:
     from meanformer.attention.attention import Attention

@@ -13,12 +13,13 @@ from collections.abc import Callable
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from meanformer.arrays import Array
 from meanformer.attention.attention import Attention
 from meanformer.attention.heads import Head
 from meanformer.attention.matrices import multiple_of_identity
 from meanformer.attention.measures import Gaussian, Measure, PoissonKernel, Uniform
 from meanformer.attention.measures.image import LinearImage, Spread
-from meanformer.attention.spaces import Array, Euclidean, Sphere
+from meanformer.attention.spaces import Euclidean, Sphere
 
 _PRECISION = {"rtol": 1e-12, "atol": 1e-14, "method": "DOP853"}
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from meanformer.arrays import Array
 from meanformer.attention.matrices import matrix_of, times
-from meanformer.attention.spaces import Array
 
 
 @dataclass(frozen=True, eq=False)

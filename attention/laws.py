@@ -10,15 +10,16 @@ from meanformer.mpi import MPI
 import numpy as np
 from scipy.special import expit
 
+from meanformer.arrays import Array
+from meanformer.attention.backends.backend import Sums
+from meanformer.attention.backends.direct.pairs import Precision
 from meanformer.attention.backends.kernels import Exponential, Hardmax, Kernel, Linear, Sigmoid
-from meanformer.attention.backends.pairs import Precision
-from meanformer.attention.backends.sums import Sums
+from meanformer.attention.backends.plan import Choice, choose
+from meanformer.attention.backends.problem import Problem
 from meanformer.attention.heads import Head
 from meanformer.attention.matrices import multiple_of_identity, times
-from meanformer.attention.plan import Choice, choose
-from meanformer.attention.problem import Problem
 from meanformer.attention.sinkhorn import Potential
-from meanformer.attention.spaces import Array, Space, Sphere
+from meanformer.attention.spaces import Space, Sphere
 
 if TYPE_CHECKING:
     from meanformer.attention.attention import Attention

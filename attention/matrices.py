@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.attention.spaces import Array
+from meanformer.arrays import Array
 
 _ROUND_OFF = 1e-15
 

@@ -17,8 +17,8 @@ from meanformer.mpi import MPI
 
 import numpy as np
 
-from meanformer.attention.backends.sums import AttentionDomainError, Backend
-from meanformer.attention.spaces import Array
+from meanformer.arrays import Array
+from meanformer.attention.backends.backend import AttentionDomainError, Backend
 
 _MOST_ITERATIONS = 2000
 _HISTORY = 8

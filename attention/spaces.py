@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-import numpy.typing as npt
 
+from meanformer.arrays import Array
 from meanformer.attention.rows import project
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

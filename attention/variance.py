@@ -6,7 +6,8 @@ from meanformer.mpi import MPI
 
 import numpy as np
 
-from meanformer.attention.spaces import Array, Space, Sphere
+from meanformer.arrays import Array
+from meanformer.attention.spaces import Space, Sphere
 
 
 def largest_variance(

@@ -12,18 +12,13 @@ three per cent to D^2 of an independent sample.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from meanformer.attention import harmonics
-from meanformer.attention.nonuniform import Moments
-from meanformer.attention.spaces import Array
+from meanformer.arrays import Array
+from meanformer.attention.transforms import sphere as harmonics
+from meanformer.attention.transforms.nonuniform import Moments
 from meanformer.coupling.replicas import TokenReplicas
-from meanformer.particles import TokenSolver
-
-if TYPE_CHECKING:
-    from meanformer.pde import DensitySolver
+from meanformer.solvers import Density, Tokens, WeightedPoints
 
 #: The largest degree L.
 DEGREE = 32
@@ -31,7 +26,7 @@ _DEGREES = np.arange(1, DEGREE + 1)
 _WEIGHTS = (_DEGREES * (_DEGREES + 1.0)) ** -1.5
 
 
-def moments(solver: DensitySolver | TokenSolver) -> Moments:
+def moments(solver: WeightedPoints) -> Moments:
     """Moments of a solver's measure up to degree L. Collective."""
     locations = harmonics.angles(solver.points)
     return harmonics.analyse(locations, solver.weights, DEGREE, solver.comm)
@@ -42,12 +37,12 @@ def sobolev_square(difference: Moments) -> float:
     return float(np.sum(4 * np.pi * _power(difference) * _WEIGHTS))
 
 
-def harmonic_distance(density: DensitySolver, tokens: TokenSolver) -> float:
+def harmonic_distance(density: Density, tokens: Tokens) -> float:
     """D(density, tokens), dimensionless. Collective."""
     return float(np.sqrt(sobolev_square(moments(tokens) - moments(density))))
 
 
-def independent_noise(density: DensitySolver, number: int) -> float:
+def independent_noise(density: Density, number: int) -> float:
     """Root mean square of D between a density and independent samples of it. Collective.
 
     As E|c_lm(mu_n) - c_lm(rho)|^2 = (E|phi_lm|^2 - |c_lm(rho)|^2)/n and sum_m |phi_lm|^2 = 2l + 1,
@@ -58,7 +53,7 @@ def independent_noise(density: DensitySolver, number: int) -> float:
     return float(np.sqrt(np.sum(variances * _WEIGHTS) / number))
 
 
-def calibrate(replicas: TokenReplicas, density: DensitySolver) -> None:
+def calibrate(replicas: TokenReplicas, density: Density) -> None:
     """At the start, scale the replicas' scatter to the exact noise of independent tokens.
 
     What is left to the scatter is by how much attention amplifies it. Collective.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from meanformer.attention import Model
 from meanformer.particles import TokenSolver
+from meanformer.solvers import Tokens
 
 _REPLICAS = 8
 
@@ -28,10 +27,10 @@ class TokenReplicas:
         steps: Steps taken by all of them together.
     """
 
-    def __init__(self, tokens: TokenSolver, attention: Model, step: float | None = None) -> None:
+    def __init__(self, tokens: Tokens, attention: Model, step: float | None = None) -> None:
         """Deal out the tokens. Collective."""
         count = min(_REPLICAS, tokens.number)
-        replica = (tokens.first + np.arange(len(tokens.points))) % count
+        replica = tokens.numbers % count
         self.systems = [
             TokenSolver(tokens.points[replica == k], attention, tokens.space, tokens.comm, step)
             for k in range(count)

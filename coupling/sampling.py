@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from meanformer.mpi import MPI
 
 import numpy as np
 
+from meanformer.arrays import Array
 from meanformer.attention.measures import Measure, uniform_numbers
-from meanformer.attention.spaces import Array
-
-if TYPE_CHECKING:
-    from meanformer.pde import DensitySolver
+from meanformer.solvers import Density
 
 
 def share_of(number: int, comm: MPI.Comm) -> slice:
@@ -37,7 +33,7 @@ def sample_tokens(measure: Measure, number: int, seed: int, comm: MPI.Comm) -> A
     return measure.sample(uniform_numbers(mine.start, mine.stop - mine.start, seed, measure.space))
 
 
-def sample_density(solver: DensitySolver, levels: Array) -> Array | None:
+def sample_density(solver: Density, levels: Array) -> Array | None:
     """Points at given levels of the density's distribution function along the mesh.
 
     The density is read as its quadrature measure: weighted points, a distance O(h) apart, in the
@@ -52,13 +48,11 @@ def sample_density(solver: DensitySolver, levels: Array) -> Array | None:
     Returns:
         ``shape=(n, d)`` on rank 0, None elsewhere.
     """
-    # By points rather than by cells: a rank without cells does not know how many make one.
-    numbers = np.repeat(solver.cell_numbers, len(solver.points) // max(len(solver.cell_numbers), 1))
-    gathered = solver.comm.gather((numbers, solver.points, solver.weights))
+    gathered = solver.comm.gather((solver.point_numbers, solver.points, solver.weights))
     if gathered is None:
         return None
     numbers, points, weights = (np.concatenate(part) for part in zip(*gathered, strict=True))
-    order = np.argsort(numbers, kind="stable")
+    order = np.argsort(numbers)
     # The limiter leaves round-off below zero at quadrature points.
     cumulative = np.cumsum(np.maximum(weights[order], 0.0))
     chosen = np.searchsorted(cumulative, levels * cumulative[-1], side="right")

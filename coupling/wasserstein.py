@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import ot
 
-from meanformer.attention.spaces import Array, Space, Sphere
+from meanformer.arrays import Array
+from meanformer.attention.spaces import Space, Sphere
 from meanformer.coupling.sampling import sample_density
-from meanformer.particles import TokenSolver
-
-if TYPE_CHECKING:
-    from meanformer.pde import DensitySolver
+from meanformer.solvers import Density, Tokens
 
 #: Points on either side of the transport problem.
 SUBSAMPLE = 500
@@ -49,7 +47,7 @@ def w1(first: Array, second: Array, space: Space) -> float:
     return float(ot.emd2([], [], cost))
 
 
-def wasserstein(density: DensitySolver, tokens: TokenSolver) -> Wasserstein:
+def wasserstein(density: Density, tokens: Tokens) -> Wasserstein:
     """W1 between the first 500 tokens (or all) and the density. Collective.
 
     Tokens are independent and identically distributed at the start, so the first ones stand for
@@ -57,7 +55,7 @@ def wasserstein(density: DensitySolver, tokens: TokenSolver) -> Wasserstein:
     """
     comm = density.comm
     size = min(SUBSAMPLE, tokens.number)
-    first_tokens = comm.gather(tokens.points[: max(0, size - tokens.first)])
+    first_tokens = comm.gather(tokens.points[tokens.numbers < size])
     # Off the middle of their intervals: levels on cell boundaries would be decided by round-off.
     even = (np.arange(size) + _OFFSET) / size
     random = np.random.default_rng(_SEED).random(size)

@@ -3,8 +3,8 @@
 from meanformer.meshes.ball import ball
 from meanformer.meshes.box import box
 from meanformer.meshes.circle import circle
-from meanformer.meshes.file import read_mesh
-from meanformer.meshes.seams import SeamWarning
+from meanformer.meshes.files.reading import read_mesh
+from meanformer.meshes.files.seams import SeamWarning
 from meanformer.meshes.sphere import icosphere
 
 __all__ = ["SeamWarning", "ball", "box", "circle", "icosphere", "read_mesh"]

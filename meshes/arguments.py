@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.meshes.arrays import Array
+from meanformer.arrays import Array
 
 
 def check_integer(mesh: str, name: str, value: int, least: int) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import mesh
 
+from meanformer.arrays import Array, Indices
 from meanformer.meshes import kuhn, simplices
 from meanformer.meshes.arguments import (
     check_choice,
@@ -16,7 +17,6 @@ from meanformer.meshes.arguments import (
     positive_numbers,
     rotation_matrix,
 )
-from meanformer.meshes.arrays import Array, Indices
 from meanformer.meshes.perturbation import random_shift, untangle
 from meanformer.meshes.sphere import icosahedron
 

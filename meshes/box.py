@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import mesh
 
+from meanformer.arrays import Array, Indices
 from meanformer.meshes import kuhn, simplices
 from meanformer.meshes.arguments import (
     check_choice,
@@ -18,7 +19,6 @@ from meanformer.meshes.arguments import (
     positive_numbers,
     rotation_matrix,
 )
-from meanformer.meshes.arrays import Array, Indices
 from meanformer.meshes.perturbation import random_shift, untangle
 
 LEAST_VOLUME = 0.3  # of a perturbed cell, as a share of its volume before

@@ -7,8 +7,8 @@ from mpi4py import MPI
 import numpy as np
 from dolfinx import mesh
 
+from meanformer.arrays import Array, Indices
 from meanformer.meshes.arguments import check_choice, check_integer, check_perturbation
-from meanformer.meshes.arrays import Array, Indices
 from meanformer.meshes.simplices import distribute, lagrange
 
 

@@ -11,7 +11,7 @@ from itertools import permutations
 
 import numpy as np
 
-from meanformer.meshes.arrays import Indices
+from meanformer.arrays import Indices
 
 
 def lattice(cells: int, dimension: int) -> Indices:

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from meanformer.meshes.arrays import Array, Indices
+from meanformer.arrays import Array, Indices
 
 
 def bisect(points: Array, parts: int) -> Indices:

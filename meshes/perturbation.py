@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from meanformer.arrays import Array, Indices
 from meanformer.meshes import simplices
-from meanformer.meshes.arrays import Array, Indices
 
 
 def random_shift(vertices: Array, cells: Indices, share: float, seed: int) -> Array:

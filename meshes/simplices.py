@@ -14,9 +14,9 @@ import numpy as np
 import ufl
 from dolfinx import mesh
 
-from meanformer.meshes.arrays import Array, Indices
+from meanformer.arrays import Array, Indices
+from meanformer.meshes import compat
 from meanformer.meshes.partition import bisect, with_ghosts
-from meanformer.pde import compat
 
 NAMES = {1: "interval", 2: "triangle", 3: "tetrahedron"}
 _CELLS = {

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import perf_counter
 
 from meanformer.mpi import MPI
 
 import numpy as np
 
+from meanformer.arrays import Array
 from meanformer.attention import Attention, Evaluator, Model, Space
-from meanformer.attention.spaces import Array
-from meanformer.attention.steps import equal_steps
 from meanformer.attention.variance import largest_variance
+from meanformer.integrators.steps import equal_steps
 
 # The automatic step is this share of the time in which velocities change, 1/|Dv|.
 _COURANT = 0.2
@@ -32,7 +33,7 @@ class TokenSolver:
 
     Attributes:
         number: Tokens on all ranks.
-        first: Global number of this rank's first token; its others follow.
+        numbers: Global numbers of this rank's tokens, ``shape=(n_local,)``.
         points: This rank's tokens, ``shape=(n_local, d)``.
         weights: 1/number for each, ``shape=(n_local,)``.
         time: Time reached, dimensionless.
@@ -65,7 +66,8 @@ class TokenSolver:
         if not comm.allreduce(space.holds(self.points), op=MPI.LAND):
             raise ValueError("tokens: points must be unit vectors")
         counts = comm.allgather(len(points))
-        self.number, self.first = sum(counts), sum(counts[: comm.rank])
+        self.number, first = sum(counts), sum(counts[: comm.rank])
+        self.numbers = first + np.arange(len(points))
         if self.number == 0:
             raise ValueError("tokens: there must be at least one")
         self.weights = np.full(len(points), 1 / self.number)
@@ -89,6 +91,16 @@ class TokenSolver:
         """Sum of the weights over all ranks; nan if a token is not finite. Collective."""
         share = float(self.weights.sum()) if np.all(np.isfinite(self.points)) else np.nan
         return float(self.comm.allreduce(share))
+
+    def arrays(self) -> dict[str, Array]:
+        """What a solver of the same problem needs to go on; rows go with ``numbers``."""
+        numbers = {"time": np.array(self.time), "steps": np.array(self.steps)}
+        return {"points": self.points} | numbers
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Go on from what ``arrays`` gave, with this rank's rows by ``numbers``."""
+        self.points = arrays["points"]
+        self.time, self.steps = float(arrays["time"]), int(arrays["steps"])
 
     def step(self, until: float) -> None:
         """Take one time step, which ends at ``until`` or before. Collective.

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import ufl
 from dolfinx import mesh
 
-from meanformer.pde import compat
+from meanformer.meshes import compat
 
 
 def without_ghosts(domain: mesh.Mesh) -> tuple[mesh.Mesh, npt.NDArray[np.int64]]:

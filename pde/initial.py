@@ -14,7 +14,7 @@ from ufl.corealg.traversal import unique_pre_traversal
 from ufl.domain import extract_domains
 from ufl.restriction import Restricted
 
-from meanformer.attention.spaces import Array
+from meanformer.arrays import Array
 from meanformer.pde.quadrature import CellQuadrature
 
 #: A map from points, ``shape=(n, d)``, to values, ``shape=(n,)``; or a scalar UFL expression on the

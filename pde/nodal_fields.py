@@ -6,8 +6,8 @@ import basix
 import basix.ufl
 import numpy as np
 
-from meanformer.attention.spaces import Array
-from meanformer.pde.density import DensitySolver
+from meanformer.arrays import Array
+from meanformer.pde.dg.solver import DensitySolver
 from meanformer.pde.quadrature import tabulate
 
 #: Laws whose Z is the integral of a positive kernel, smooth in x.

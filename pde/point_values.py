@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from meanformer.arrays import Array
 from meanformer.attention import Sphere
-from meanformer.attention.spaces import Array
-from meanformer.pde.elements import Elements
+from meanformer.pde.dg.elements import Elements
 from meanformer.pde.quadrature import geometry_nodes, tabulate
 
 Indices = npt.NDArray[np.int64]

@@ -6,8 +6,8 @@ import basix
 import numpy as np
 from dolfinx import fem, mesh
 
-from meanformer.attention.spaces import Array
-from meanformer.pde import compat
+from meanformer.arrays import Array
+from meanformer.meshes import compat
 
 
 class CellQuadrature:

@@ -13,8 +13,9 @@ import numpy as np
 
 from meanformer.attention import Attention
 from meanformer.attention.measures import Mixture, VonMisesFisher
+from meanformer.integrators import imex, ssp
 from meanformer.meshes import circle, icosphere
-from meanformer.pde import DensitySolver, imex, ssp
+from meanformer.pde import DensitySolver
 from meanformer.scripts import bench_circle
 from meanformer.scripts.bench_circle import Array, Solution
 from meanformer.scripts.bench_machine import resident_bytes

@@ -60,7 +60,7 @@ def execute(options: argparse.Namespace) -> int:
     """Run the verb; return the exit code. Collective over all ranks."""
     from meanformer.scripts import converge_report
     from meanformer.simulation import converge
-    from meanformer.simulation.folder import on_root
+    from meanformer.simulation.output.folder import on_root
 
     comm = MPI.COMM_WORLD
     on_root(comm, lambda: _check_files(options))

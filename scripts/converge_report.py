@@ -13,10 +13,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from meanformer.attention.spaces import Array
-from meanformer.simulation.credibility import Expected
-from meanformer.simulation.study import Row, Study
-from meanformer.simulation.variants import spell
+from meanformer.arrays import Array
+from meanformer.simulation.studies.credibility import Expected
+from meanformer.simulation.studies.study import Row, Study
+from meanformer.simulation.studies.variants import spell
 
 _WIDTH = 100
 _ERROR, _LAW = "#0b6e6e", "#c1440e"

@@ -11,7 +11,7 @@ from typing import Any
 from meanformer.mpi import MPI
 
 from meanformer.simulation import Case, CaseError
-from meanformer.simulation.folder import on_root
+from meanformer.simulation.output.folder import on_root
 from meanformer.simulation.requirements import check_dolfinx
 
 EXIT_CODES = {"done": 0, "stopped": 3, "interrupted": 4}

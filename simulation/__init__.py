@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-from meanformer.simulation.case import Case, CaseError
+from meanformer.simulation.case.case import Case, CaseError
 
 if TYPE_CHECKING:
-    from meanformer.simulation.convergence import converge
     from meanformer.simulation.runner import Result, run
+    from meanformer.simulation.studies.convergence import converge
 
 __all__ = ["Case", "CaseError", "Result", "converge", "run"]
 
@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(runner, name)
     if name == "converge":
-        from meanformer.simulation.convergence import converge
+        from meanformer.simulation.studies.convergence import converge
 
         return converge
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,12 +14,9 @@ from meanformer.mpi import MPI
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.attention.errors import SolverError
-from meanformer.attention.threads import divided_cores
-from meanformer.simulation.build import build
-from meanformer.simulation.case import Case
-from meanformer.simulation.checkpoints import Checkpoints
-from meanformer.simulation.comparison import Comparison
+from meanformer.errors import SolverError
+from meanformer.simulation.build.solvers import build
+from meanformer.simulation.case.case import Case
 from meanformer.simulation.controller import (
     Observer,
     RunInterrupted,
@@ -27,18 +24,21 @@ from meanformer.simulation.controller import (
     integrate,
     sample_times,
 )
-from meanformer.simulation.diagnostics import TokenDiagnostics
-from meanformer.simulation.folder import locked, new_folder, on_root
-from meanformer.simulation.guards import MassGuard
-from meanformer.simulation.interruption import Interruption
-from meanformer.simulation.progress import TerminalProgress
+from meanformer.simulation.observers.comparison import Comparison
+from meanformer.simulation.observers.diagnostics import TokenDiagnostics
+from meanformer.simulation.observers.interruption import Interruption
+from meanformer.simulation.observers.mass_guard import MassGuard
+from meanformer.simulation.observers.progress import TerminalProgress
+from meanformer.simulation.observers.step_guard import StepGuard
+from meanformer.simulation.output.checkpoints import Checkpoints
+from meanformer.simulation.output.folder import locked, new_folder, on_root
+from meanformer.simulation.output.resume import Start, find_start, take_over
+from meanformer.simulation.output.summary import summarise, write_summary
+from meanformer.simulation.output.tables import Table
+from meanformer.simulation.output.token_fields import TokenFields
 from meanformer.simulation.requirements import check_dolfinx
-from meanformer.simulation.resume import Start, find_start, take_over
 from meanformer.simulation.state import State
-from meanformer.simulation.step_guard import StepGuard
-from meanformer.simulation.summary import summarise, write_summary
-from meanformer.simulation.tables import Table
-from meanformer.simulation.token_fields import TokenFields
+from meanformer.threads import divided_cores
 
 Columns = dict[str, npt.NDArray[np.float64]]
 
@@ -197,7 +197,7 @@ def _observers(
     outflow = case.pde.largest_outflow if case.pde is not None else None
     observers: list[Observer] = [StepGuard(state, case.title), MassGuard(outflow or 0.0)]
     if state.density is not None:
-        from meanformer.simulation.density_diagnostics import DensityDiagnostics
+        from meanformer.simulation.observers.density_diagnostics import DensityDiagnostics
 
         observers.append(DensityDiagnostics(tables["pde"], state.density))
     if state.tokens is not None:
@@ -208,7 +208,7 @@ def _observers(
     before, formats = (start.samples, start.sampled), case.output.fields
     if folder is not None and "none" not in formats:
         if state.density is not None:
-            from meanformer.simulation.density_fields import DensityFields
+            from meanformer.simulation.output.density_fields import DensityFields
 
             observers.append(DensityFields(folder, state.density, formats, *before))
         if state.tokens is not None:
@@ -217,7 +217,7 @@ def _observers(
         every, end = case.output.checkpoint_every, case.time.end
         observers.append(Checkpoints(folder, every, end, tables.values(), *before))
     if case.pde is not None:  # last: what stops here is written
-        from meanformer.simulation.resolution_guard import ResolutionGuard
+        from meanformer.simulation.observers.resolution_guard import ResolutionGuard
 
         observers.append(ResolutionGuard(tables["pde"], case))
     return observers

@@ -1,56 +1,18 @@
-"""What a run holds: the model, its solvers, and what every solver has in common."""
+"""What a run holds: the model and its solvers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from meanformer.mpi import MPI
 
-from meanformer.attention import Model, Space
-from meanformer.attention.spaces import Array
+from meanformer.attention import Model
 from meanformer.coupling import TokenReplicas
-from meanformer.particles import TokenSolver
+from meanformer.solvers import MeasureSolver, Solver, Tokens
 
 if TYPE_CHECKING:
     from meanformer.pde import DensitySolver
-
-
-class Solver(Protocol):
-    """Something that moves in time."""
-
-    @property
-    def wall_time(self) -> dict[str, float]:
-        """Seconds spent in the solver's parts."""
-
-    @property
-    def time(self) -> float:
-        """Time reached."""
-
-    @property
-    def steps(self) -> int:
-        """Steps taken."""
-
-    def step(self, until: float) -> None:
-        """Take one step, which ends at ``until`` or before. Collective."""
-
-    def mass(self) -> float:
-        """Total mass; nan if the state is not finite. Collective."""
-
-
-class MeasureSolver(Solver, Protocol):
-    """A solver whose state is a measure: points with weights, distributed over ranks."""
-
-    comm: MPI.Intracomm
-    points: Array
-
-    @property
-    def space(self) -> Space:
-        """Where the points live."""
-
-    @property
-    def weights(self) -> Array:
-        """This rank's weights, ``shape=(n,)``."""
 
 
 @dataclass
@@ -69,7 +31,7 @@ class State:
     comm: MPI.Intracomm
     attention: Model
     density: DensitySolver | None = None
-    tokens: TokenSolver | None = None
+    tokens: Tokens | None = None
     replicas: TokenReplicas | None = None
     advice: str = ""
 
@@ -77,6 +39,14 @@ class State:
     def solvers(self) -> dict[str, Solver]:
         """The solvers there are, by name."""
         named = {"density": self.density, "tokens": self.tokens, "replicas": self.replicas}
+        return {name: solver for name, solver in named.items() if solver is not None}
+
+    @property
+    def measures(self) -> dict[str, MeasureSolver]:
+        """Everything that moves, by name: the solvers, and each of the replicas."""
+        named: dict[str, MeasureSolver | None] = {"density": self.density, "tokens": self.tokens}
+        if self.replicas is not None:
+            named |= {f"replica_{k}": one for k, one in enumerate(self.replicas.systems)}
         return {name: solver for name, solver in named.items() if solver is not None}
 
     @property

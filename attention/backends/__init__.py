@@ -1,9 +1,10 @@
 """The backends: ways to sum a kernel over weighted points, for any law.
 
-* harmonic: ``zonal_sums`` (``zonal``, ``zonal_fields``, ``fourier``),
-* Laplace: ``laplace`` (``laplace_grid``, ``laplace_transform``, ``chebyshev``, ``boxes``),
-* direct: ``direct`` (``tiles``, ``leaves``) and ``blocked``, with ``pairs`` and ``ring``,
-* moments: ``linear``.
+* ``harmonic``: zonal kernels on the circle and the sphere, diagonal in harmonics,
+* ``laplace``: exponentials in up to three dimensions, products over coordinates,
+* ``direct``: all pairs, or those that count,
+* ``linear``: two moments of the measure.
 
-``kernels`` says what is summed, ``sums`` what is returned.
+``kernels`` says what is summed, ``problem`` for what, ``plan`` by which backend, and ``backend``
+what is returned.
 """

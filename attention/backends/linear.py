@@ -6,8 +6,8 @@ from meanformer.mpi import MPI
 
 import numpy as np
 
-from meanformer.attention.backends.sums import Sums
-from meanformer.attention.spaces import Array
+from meanformer.arrays import Array
+from meanformer.attention.backends.backend import Sums
 
 
 class LinearSums:

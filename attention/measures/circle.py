@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from meanformer.attention.spaces import Array
+from meanformer.arrays import Array
 
 _PANELS = 256
 _NODES, _WEIGHTS = (array.tolist() for array in np.polynomial.legendre.leggauss(6))

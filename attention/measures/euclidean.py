@@ -10,8 +10,9 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import ndtri
 
+from meanformer.arrays import Array
 from meanformer.attention.measures.measure import check_points, check_uniforms
-from meanformer.attention.spaces import Array, Euclidean
+from meanformer.attention.spaces import Euclidean
 
 _SYMMETRIC = 1e-12  # how far a covariance may be from symmetric, relative to its largest entry
 

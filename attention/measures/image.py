@@ -8,8 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
+from meanformer.arrays import Array
 from meanformer.attention.measures.measure import Measure
-from meanformer.attention.spaces import Array, Euclidean
+from meanformer.attention.spaces import Euclidean
 
 
 class Spread(Measure, Protocol):

@@ -6,7 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from meanformer.attention.spaces import Array, Space, Sphere
+from meanformer.arrays import Array
+from meanformer.attention.spaces import Space, Sphere
 
 
 class Measure(Protocol):

@@ -7,8 +7,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from meanformer.arrays import Array
 from meanformer.attention.measures.measure import Measure, check_uniforms
-from meanformer.attention.spaces import Array, Space
+from meanformer.attention.spaces import Space
 
 
 @runtime_checkable

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import eval_legendre, i0e
 
+from meanformer.arrays import Array
 from meanformer.attention.measures import circle
 from meanformer.attention.measures.measure import check_points, check_uniforms
-from meanformer.attention.spaces import Array, Sphere
+from meanformer.attention.spaces import Sphere
 
 _AREA = {2: 2 * np.pi, 3: 4 * np.pi}
 

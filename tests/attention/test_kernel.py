@@ -5,7 +5,7 @@ import pytest
 from scipy.special import eval_legendre, gamma, iv
 
 from meanformer.attention import Attention, Sphere
-from meanformer.attention.backends.zonal import Exponential, eigenvalues
+from meanformer.attention.backends.harmonic.eigenvalues import Exponential, eigenvalues
 from meanformer.attention.measures import ZonalHarmonic
 
 T, W = np.polynomial.legendre.leggauss(400)

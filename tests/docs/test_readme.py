@@ -57,7 +57,7 @@ def test_files_named_in_the_readme_exist():
 
 def test_every_key_of_a_case_is_documented():
     text = (ROOT / "docs/case-file.md").read_text()
-    from meanformer.simulation.case import Case
+    from meanformer.simulation.case.case import Case
 
     for name, field in Case.model_fields.items():
         assert f"[{name}]" in text or f"`{name}`" in text

@@ -6,7 +6,7 @@ import basix
 import numpy as np
 import pytest
 
-from meanformer.pde import compat
+from meanformer.meshes import compat
 
 
 @pytest.fixture

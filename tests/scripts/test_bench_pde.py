@@ -14,7 +14,7 @@ from meanformer.scripts import bench_circle, bench_pde, bench_pde_tasks
 from meanformer.scripts.bench_circle import LaxFriedrichs, fourier_solution
 from meanformer.scripts.main import main
 from meanformer.simulation import Case
-from meanformer.simulation.build_initial import initial_measure
+from meanformer.simulation.build.initial import initial_measure
 
 CIRCLE = "S¹: the same accuracy"
 TWO_RANKS = bool(shutil.which("mpirun")) and len(os.sched_getaffinity(0)) > 1

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from meanformer.scripts.converge_report import draw
-from meanformer.simulation.orders import fit_order
-from meanformer.simulation.study import Row, Study
+from meanformer.simulation.studies.orders import fit_order
+from meanformer.simulation.studies.study import Row, Study
 
 pytest.importorskip("matplotlib")
 

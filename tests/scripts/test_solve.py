@@ -14,12 +14,12 @@ import pytest
 import meanformer
 from meanformer.scripts.main import main
 from meanformer.simulation import Case, CaseError, run
-from meanformer.simulation.diagnostics import TokenDiagnostics
-from meanformer.simulation.folder import locked
+from meanformer.simulation.observers.diagnostics import TokenDiagnostics
+from meanformer.simulation.output.folder import locked
 
 ROOT = Path(meanformer.__file__).parent
 MPIRUN = shutil.which("mpirun")
-WRONG = tomllib.loads((ROOT / "tests/simulation/wrong_cases.toml").read_text())
+WRONG = tomllib.loads((ROOT / "tests/simulation/case/wrong_cases.toml").read_text())
 RIGHT = """
 [attention]
 beta = 1.0
@@ -248,7 +248,7 @@ def test_an_error_on_one_rank_ends_all(rank, tmp_path):
     case.write_text(FULL)
     script = f"""
 from mpi4py import MPI
-from meanformer.simulation.diagnostics import TokenDiagnostics
+from meanformer.simulation.observers.diagnostics import TokenDiagnostics
 sample = TokenDiagnostics.sample
 def fail(self, state):
     if state.time > 0.1 and state.comm.rank == {rank}:

@@ -13,7 +13,7 @@ from meanformer.attention import Attention, Schedule, interaction_energy, random
 from meanformer.attention.attention import Law
 from meanformer.particles import TokenSolver
 from meanformer.simulation import Case, run
-from meanformer.simulation.build_model import build_model
+from meanformer.simulation.build.model import build_model
 
 WORLD = MPI.COMM_WORLD
 LAWS = get_args(Law)

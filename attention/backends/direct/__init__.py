@@ -1,0 +1,1 @@
+"""Direct sums over pairs of a target and a point."""

@@ -1,0 +1,174 @@
+"""What backends that sum over all pairs share: weights in bits, references, the ring of ranks.
+
+A term w e^{t + l} is m 2^{t log_2 e + b}: m is the weight's mantissa, and its exponent is part of
+the bias b. So weights of any size neither overflow nor vanish. Sums are scaled by 2^-c, where the
+reference c is an integer close to the largest exponent a target has met, so that they keep their
+relative accuracy at any beta.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Generic, Literal, TypeVar
+
+from meanformer.mpi import MPI
+
+import numpy as np
+import numpy.typing as npt
+
+from meanformer.arrays import Array
+from meanformer.attention.backends.backend import Sums
+from meanformer.attention.backends.direct.ring import around_the_ring
+from meanformer.attention.backends.kernels import Exponential, Hardmax, Sigmoid
+from meanformer.attention.backends.workers import share_out
+
+Precision = Literal["double", "single"]
+PairKernel = Exponential | Sigmoid | Hardmax
+Block = TypeVar("Block")
+
+LOG2_E = float(np.log2(np.e))
+#: Dimension from which ``BlockedSums`` is faster than ``DirectSums``: matrix products with fewer
+#: columns take as long (1.5 ns a pair on Zen 5 in dimension 8, by either).
+BLOCKED_FROM = 8
+# In place of minus infinity, of which differences would not be numbers.
+NOTHING = -1e30
+# Fewer pairs are summed in less time than it takes to start threads.
+_PAIRS_WORTH_THREADS = 300_000
+
+
+class PairSums(ABC, Generic[Block]):
+    """Sums of a kernel over all pairs of a target and a point: a ``Backend``.
+
+    Collective over ``comm``, as are its methods.
+
+    Args:
+        queries: xi for this rank's targets, ``shape=(m, r)``.
+        keys: eta of this rank's points, ``shape=(n, r)``.
+        values: v of this rank's points, ``shape=(n, d)``. If they are the keys, other ranks get
+            both at once.
+        comm: The ranks over which the points are distributed, or None.
+        kernel: A function of the logits <xi, eta>. For ``Sigmoid`` and ``Hardmax`` there are no
+            ``log_factors``, and ``log_scale`` is zero.
+        precision: Of the terms; sums of many are in double precision.
+        group: How many targets a thread takes at a time.
+    """
+
+    def __init__(
+        self,
+        queries: Array,
+        keys: Array,
+        values: Array,
+        comm: MPI.Comm | None,
+        kernel: PairKernel,
+        precision: Precision,
+        group: int,
+    ) -> None:
+        """Lay out the points by rows, one coordinate after another."""
+        self._comm, self._kernel, self._precision = comm, kernel, precision
+        self._type = np.dtype(np.float64 if precision == "double" else np.float32)
+        # Logits are bits wherever compiled code takes powers of two.
+        in_units = queries if isinstance(kernel, Hardmax) else LOG2_E * queries
+        self._queries = np.ascontiguousarray(in_units, self._type)
+        rows = [keys.T] if values is keys else [keys.T, values.T]
+        self._rows = np.vstack(rows).astype(self._type)
+        self._keys = slice(keys.shape[1])
+        self._values = slice(len(self._rows) - values.shape[1], len(self._rows))
+        targets = len(queries)
+        self._groups = [slice(i, min(i + group, targets)) for i in range(0, targets, group)]
+
+    def sums(self, weights: Array, log_factors: Array | None = None) -> Sums:
+        """See ``Backend``."""
+        log_scale, sums = self._evaluate(weights, log_factors, self._values)
+        return Sums(log_scale, sums[:, 0], sums[:, 1:])
+
+    def partition(self, weights: Array, log_factors: Array | None = None) -> tuple[Array, Array]:
+        """See ``Backend``."""
+        log_scale, sums = self._evaluate(weights, log_factors, slice(0, 0))
+        return log_scale, sums[:, 0]
+
+    def _evaluate(
+        self, weights: Array, log_factors: Array | None, values: slice
+    ) -> tuple[Array, Array]:
+        """``log_scale``, and Z beside the moment of these rows, ``shape=(m, 1 + rows)``."""
+        bias = np.where(weights != 0, 0.0, NOTHING)
+        factors = weights
+        if isinstance(self._kernel, Exponential):
+            factors, exponents = np.frexp(weights)
+            bias += exponents
+            if log_factors is not None:
+                bias += LOG2_E * log_factors
+        own = np.vstack([self._rows, factors, bias]).astype(self._type)
+
+        references = np.full(len(self._queries), NOTHING)
+        sums = np.zeros((len(self._queries), 1 + values.stop - values.start))
+        match self._kernel:
+            case Sigmoid(offset):
+                references[:] = -LOG2_E * offset
+            case Hardmax(tie_tolerance):
+                self._meet_all(own, values, self._raise_to_maxima, references, sums)
+                longest = largest(lengths(self._rows[self._keys, weights != 0].T), self._comm)
+                references -= tie_tolerance * longest * lengths(self._queries)
+        self._meet_all(own, values, self._add, references, sums)
+        scaled = isinstance(self._kernel, Exponential) & (references > NOTHING / 2)
+        return np.where(scaled, references / LOG2_E, 0.0), sums
+
+    def _meet_all(
+        self,
+        own: npt.NDArray,
+        values: slice,
+        meet: Callable[[slice, Block, Array, Array], None],
+        references: Array,
+        sums: Array,
+    ) -> None:
+        """Let each group of targets meet the points of each rank."""
+        for points in around_the_ring(own, self._comm):
+            if points.shape[1] == 0:
+                continue
+            block = self._block(points[self._keys], points[values], points[-2], points[-1])
+
+            def work(group: slice, block: Block = block) -> None:
+                meet(group, block, references[group], sums[group])
+
+            pairs = len(self._queries) * points.shape[1]
+            share_out(work, self._groups, pairs > _PAIRS_WORTH_THREADS)
+
+    @abstractmethod
+    def _block(
+        self, keys: npt.NDArray, values: npt.NDArray, factors: npt.NDArray, bias: npt.NDArray
+    ) -> Block:
+        """Prepare one rank's points, ``shape=(r, n)``, ``(d, n)``, ``(n,)`` and ``(n,)``, n > 0."""
+
+    @abstractmethod
+    def _raise_to_maxima(self, group: slice, block: Block, references: Array, sums: Array) -> None:
+        """Raise a group's references to its largest logits with bias."""
+
+    @abstractmethod
+    def _add(self, group: slice, block: Block, references: Array, sums: Array) -> None:
+        """Add a block's terms to a group's sums; of the exponential kernel, scale both anew."""
+
+
+def direct_cost(targets: int, points: int, dimension: int) -> float:
+    """Seconds on one core (Zen 5) for the sums over all pairs by the faster backend.
+
+    In double precision, where no pair is left out; half of it in single precision.
+    """
+    if dimension <= 3:
+        pair = 0.48e-9
+    elif dimension < BLOCKED_FROM:
+        pair = 0.5e-9 + 0.14e-9 * dimension
+    else:
+        pair = 1.1e-9 + 0.0755e-9 * dimension
+    return pair * targets * points
+
+
+def lengths(vectors: npt.NDArray) -> Array:
+    """|v| of vectors, ``shape=(n, d)`` to ``shape=(n,)``."""
+    squares: Array = np.einsum("ij,ij->i", vectors, vectors)
+    return np.sqrt(squares)
+
+
+def largest(numbers: Array, comm: MPI.Comm | None) -> float:
+    """The largest of all ranks' non-negative numbers; zero if there are none. Collective."""
+    own = float(numbers.max(initial=0.0))
+    return own if comm is None else comm.allreduce(own, MPI.MAX)

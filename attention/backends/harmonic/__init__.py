@@ -1,0 +1,1 @@
+"""Sums of zonal kernels by harmonics, in linear time."""

@@ -1,0 +1,1 @@
+"""Sums of exponentials by Laplace transforms on grids, in linear time."""

@@ -1,0 +1,100 @@
+"""The boxes of a Laplace grid that hold something, and how many of them matter to each other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from meanformer.mpi import MPI
+
+import numpy as np
+
+from meanformer.arrays import Array
+from meanformer.attention.backends.laplace.boxes import Numbers, box_numbers
+from meanformer.attention.backends.laplace.cost import NEGLIGIBLE
+
+# Of all boxes, so that each has a number; of boxes in a dimension, so that places in them do.
+_LARGEST_COUNT, _LARGEST_SIDE = 2.0**62, 2.0**45
+# So many boxes of queries stand for all of them.
+_SAMPLE = 64
+
+
+@dataclass(frozen=True)
+class KeptBoxes:
+    """Boxes that hold queries, and boxes that hold points, of any rank.
+
+    Attributes:
+        queries: Their numbers, as in ``box_numbers``, increasing.
+        points: Their numbers, increasing.
+        near_boxes: The share of the boxes of points that matter to a box of queries, on average.
+        near_points: The share of the points in them.
+    """
+
+    queries: Numbers
+    points: Numbers
+    near_boxes: float
+    near_points: float
+
+    @classmethod
+    def find(
+        cls,
+        queries: Array,
+        points: Array,
+        query_rectangle: tuple[Array, Array],
+        point_rectangle: tuple[Array, Array],
+        boxes: tuple[int, ...],
+        log_factors: Array | None,
+        comm: MPI.Comm | None,
+    ) -> KeptBoxes:
+        """Find them, the same on every rank. Collective.
+
+        Args:
+            queries: This rank's xi, ``shape=(m, d)``.
+            points: This rank's y, ``shape=(n, d)``.
+            query_rectangle: Centre and half-widths, ``shape=(d,)`` each.
+            point_rectangle: Likewise.
+            boxes: Number of boxes by dimension.
+            log_factors: What is known of the weights' logarithms, ``shape=(n,)``, or None.
+            comm: The ranks, or None.
+        """
+        of_queries = _union(box_numbers(queries, *query_rectangle, boxes), comm)
+        numbers = box_numbers(points, *point_rectangle, boxes)
+        of_points = _union(numbers, comm)
+        places = np.searchsorted(of_points, numbers)
+        counts = np.bincount(places, minlength=len(of_points)).astype(float)
+        tops = np.full(len(of_points), -np.inf if log_factors is not None else 0.0)
+        if log_factors is not None:
+            np.maximum.at(tops, places, log_factors)
+        if comm is not None and comm.size > 1:
+            comm.Allreduce(MPI.IN_PLACE, counts, op=MPI.SUM)
+            comm.Allreduce(MPI.IN_PLACE, tops, op=MPI.MAX)
+        if not (len(of_queries) and len(of_points)):
+            return cls(of_queries, of_points, 0.0, 0.0)
+        sample = of_queries[:: math.ceil(len(of_queries) / _SAMPLE)]
+        (query_centre, query_half), (_, point_half) = query_rectangle, point_rectangle
+        at = query_centre + query_half / boxes * box_places(sample, boxes)
+        logs = at @ (point_half / boxes * box_places(of_points, boxes)).T + tops
+        near = logs >= logs.max(axis=1, keepdims=True) - NEGLIGIBLE
+        share = float((near @ counts).mean() / counts.sum())
+        return cls(of_queries, of_points, float(near.mean()), share)
+
+
+def countable(boxes: Array) -> bool:
+    """Whether every box of a grid can have a number, ``shape=(d,)``."""
+    # Python's floats: infinite rather than a warning.
+    return max(boxes) <= _LARGEST_SIDE and math.prod(map(float, boxes)) <= _LARGEST_COUNT
+
+
+def box_places(numbers: Numbers, boxes: tuple[int, ...]) -> Array:
+    """Centres of boxes in half-widths of a box, about the middle, ``shape=(count, d)``."""
+    indices = np.stack(np.unravel_index(numbers, boxes), axis=1)
+    places: Array = 2.0 * indices + 1 - np.array(boxes)
+    return places
+
+
+def _union(numbers: Numbers, comm: MPI.Comm | None) -> Numbers:
+    """The numbers that any rank has, increasing."""
+    mine = np.unique(numbers)
+    if comm is None or comm.size == 1:
+        return mine
+    return np.unique(np.concatenate(comm.allgather(mine)))

@@ -1,0 +1,208 @@
+"""The choice of a backend for one head, by what each would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from meanformer.attention.backends.backend import Backend
+from meanformer.attention.backends.direct.blocked import BlockedSums
+from meanformer.attention.backends.direct.pairs import BLOCKED_FROM, direct_cost
+from meanformer.attention.backends.direct.stored import LARGEST_LOGIT, MOST_PAIRS, StoredSums
+from meanformer.attention.backends.direct.sums import DirectSums
+from meanformer.attention.backends.harmonic.eigenvalues import degree_for, eigenvalues
+from meanformer.attention.backends.harmonic.sums import (
+    LEAST_AMPLITUDE,
+    ZonalSums,
+    absolute_error,
+    zonal_cost,
+)
+from meanformer.attention.backends.kernels import Exponential, Hardmax, Linear, Sigmoid
+from meanformer.attention.backends.laplace.grid import SMALLEST_TOLERANCE
+from meanformer.attention.backends.laplace.sums import LaplaceSums
+from meanformer.attention.backends.linear import LinearSums
+from meanformer.attention.backends.problem import Problem
+from meanformer.attention.matrices import times
+from meanformer.attention.spaces import Sphere
+
+Choice = Literal["harmonic", "laplace", "direct"]
+
+# Points whose logits are smaller than the largest by more nats are left out of direct sums: half of
+# it for the round-off, and as much again for the size of leaves.
+_NATS = 80.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which backend serves one head, and why.
+
+    Attributes:
+        backend: Its name; "moments" for the linear law.
+        reason: Why this one.
+        seconds: What each backend that was considered would take on one core, roughly.
+        refused: Why each of the others was not.
+    """
+
+    backend: Choice | Literal["moments"]
+    reason: str
+    seconds: Mapping[Choice, float]
+    refused: Mapping[Choice, str]
+
+    def __str__(self) -> str:
+        """The choice in a few lines."""
+        lines = [f"{self.backend}: {self.reason}"]
+        lines += [f"  {name}: about {t:.2g} s on one core" for name, t in self.seconds.items()]
+        lines += [f"  {name}: no, {why}" for name, why in self.refused.items()]
+        return "\n".join(lines)
+
+
+def choose(problem: Problem, choice: Choice | Literal["auto"]) -> tuple[Plan, Backend]:
+    """The fastest backend that can serve a problem, or the one asked for. Collective.
+
+    Every rank comes to the same choice, and any number of ranks does: it depends on numbers of
+    points, on largest coordinates, and on the boxes that hold something.
+
+    Raises:
+        ValueError: If the one asked for cannot serve.
+    """
+    if isinstance(problem.kernel, Linear):
+        if choice != "auto":
+            raise ValueError(f"attention: backend {choice!r} cannot serve the linear law; use auto")
+        reason = "the linear law needs two moments of the measure and nothing else"
+        return Plan("moments", reason, {}, {}), LinearSums(
+            problem.queries, problem.points, problem.comm
+        )
+    seconds: dict[Choice, float] = {}
+    refused: dict[Choice, str] = {}
+    name: Choice
+    for name in get_args(Choice) if choice == "auto" else (choice,):
+        if seconds.get("harmonic", np.inf) <= _direct_seconds(problem) and name == "laplace":
+            refused[name] = "harmonics are linear in the number of points, too"
+            continue
+        offer = _OFFERS[name](problem)
+        if isinstance(offer, str):
+            refused[name] = offer
+        else:
+            seconds[name] = float(offer)
+    if not seconds:
+        (why,) = refused.values()
+        raise ValueError(f"attention: backend {choice!r} cannot serve: {why}")
+    best: Choice = min(seconds, key=seconds.__getitem__)
+    reason = "as asked" if choice != "auto" else _REASONS[best]
+    return Plan(best, reason, seconds, refused), _build(best, problem)
+
+
+def _harmonic_seconds(problem: Problem) -> float | str:
+    """What the harmonic backend takes, or why it cannot serve."""
+    if problem.precision == "single":
+        return "it is in double precision only"
+    dimension = problem.space.dimension
+    if not isinstance(problem.space, Sphere) or dimension > 3:
+        return "it serves the circle and the sphere S^2"
+    if isinstance(problem.kernel, Hardmax):
+        return "hardmax is not smooth"
+    kernel = problem.zonal_kernel
+    if kernel is None:
+        return "K^T Q is not a multiple of the identity"
+    degree = degree_for(kernel, dimension)
+    if degree is None:
+        return "its kernel takes too many harmonics"
+    targets, points = problem.counts
+    seconds = zonal_cost(degree, points, targets, dimension, problem.tangential)
+    # Where even a uniform measure's Z is lost in the error of the transforms, all is summed twice.
+    mean = eigenvalues(kernel, degree, dimension)[0]
+    lost = mean * problem.tolerance < absolute_error(degree, dimension) * LEAST_AMPLITUDE
+    return seconds + lost * _direct_seconds(problem)
+
+
+def _laplace_seconds(problem: Problem) -> float | str:
+    """What the Laplace backend takes, or why it cannot serve."""
+    if problem.precision == "single":
+        return "it is in double precision only"
+    if not isinstance(problem.kernel, Exponential):
+        return "its kernel is the exponential"
+    if problem.space.dimension > 3:
+        return "it serves up to three dimensions"
+    if problem.tolerance < SMALLEST_TOLERANCE:
+        return f"its round-off exceeds tolerances below {SMALLEST_TOLERANCE:g}"
+    targets, points = problem.counts
+    seconds = problem.grid.seconds(targets, points)
+    return seconds if np.isfinite(seconds) else "logits are too large for so scattered points"
+
+
+def _direct_seconds(problem: Problem) -> float:
+    """What the direct sum takes; it always can serve."""
+    targets, points = problem.counts
+    single = problem.precision == "single"
+    seconds = direct_cost(targets, points, problem.space.dimension) * _share_of_pairs(problem)
+    return seconds / 2 if single else seconds
+
+
+def _share_of_pairs(problem: Problem) -> float:
+    """The share of pairs that the direct sum does not leave out, roughly.
+
+    Those within ``_NATS`` of the largest logit X: of a spread measure a cap of a sphere,
+    1 - cos < ``_NATS`` / X, or of a ball; where boxes were counted, of the points in them.
+    """
+    if not isinstance(problem.kernel, Exponential) or problem.space.dimension >= BLOCKED_FROM:
+        return 1.0
+    d = problem.space.dimension
+    grid = problem.counted_grid
+    if grid is not None and grid.kept is not None:
+        return grid.kept.near_points
+    power = (d - 1) / 2 if isinstance(problem.space, Sphere) else (d + 1) / 2
+    return min(1.0, _NATS / max(problem.largest_logit, _NATS)) ** power
+
+
+def _are_few(problem: Problem) -> bool:
+    """Whether the kernel can be stored for all pairs. Collective."""
+    targets, points = problem.counts
+    if targets * points > MOST_PAIRS or problem.precision == "single":
+        return False
+    offset = abs(problem.kernel.offset) if isinstance(problem.kernel, Sigmoid) else 0.0
+    return problem.largest_logit + offset <= LARGEST_LOGIT
+
+
+_OFFERS: dict[Choice, Callable[[Problem], float | str]] = {
+    "harmonic": _harmonic_seconds,
+    "laplace": _laplace_seconds,
+    "direct": _direct_seconds,
+}
+_REASONS: dict[Choice, str] = {
+    "harmonic": "the kernel is diagonal in harmonics, and points are many",
+    "laplace": "the exponential is a product over coordinates, and points are many",
+    "direct": "pairs are few, or few of them count, or no fast backend can serve",
+}
+
+
+def _build(name: Choice, problem: Problem) -> Backend:
+    if name == "harmonic":
+        assert problem.zonal_kernel is not None
+        return ZonalSums(
+            problem.targets,
+            problem.points,
+            problem.zonal_kernel,
+            problem.tolerance,
+            problem.comm,
+            problem.tangential,
+        )
+    if name == "laplace":
+        return LaplaceSums(problem.queries, problem.points, problem.grid, problem.comm)
+    assert not isinstance(problem.kernel, Linear)
+    if _are_few(problem) and not isinstance(problem.kernel, Hardmax):
+        return StoredSums(problem.queries, problem.points, problem.comm, problem.kernel)
+    if problem.space.dimension < BLOCKED_FROM:
+        return DirectSums(
+            problem.queries, problem.points, problem.comm, problem.kernel, problem.precision
+        )
+    return BlockedSums(
+        times(problem.targets, problem.query.T),
+        times(problem.points, problem.key.T),
+        problem.points,
+        problem.comm,
+        problem.kernel,
+        problem.precision,
+    )

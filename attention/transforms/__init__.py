@@ -1,0 +1,1 @@
+"""Harmonic analysis and synthesis at scattered points of the circle and the sphere."""

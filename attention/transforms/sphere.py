@@ -1,0 +1,160 @@
+r"""Spherical-harmonic moments of measures on S^2, and functions made from them.
+
+A measure mu = sum_j w_j delta_{y_j} has the moments a_lm = int conj(Y_lm) dmu in the basis
+orthonormal for surface measure. ducc0 computes them by a nonuniform fast transform, for real
+measures with m >= 0 only; entries are ordered by m, then l (the healpy convention). Reducing them
+over the ranks takes one sum of (L+1)(L+2)/2 complex numbers, whatever the number of points.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from meanformer.mpi import MPI
+
+import ducc0
+import numpy as np
+import numpy.typing as npt
+
+from meanformer.arrays import Array
+from meanformer.attention.transforms.nonuniform import (
+    LEAST_ERROR,
+    OVERSAMPLING,
+    Moments,
+    random_parts,
+    shares,
+    sum_of_transforms,
+    transform_threads,
+)
+
+
+def angles(points: Array) -> Array:
+    """Colatitude and longitude of unit vectors.
+
+    Args:
+        points: Unit vectors, ``shape=(n, 3)``.
+
+    Returns:
+        ``shape=(n, 2)``: colatitude in [0, pi] and longitude in [0, 2 pi), in radians.
+    """
+    x, y, z = points.T
+    result = np.empty((len(points), 2))
+    np.arctan2(np.hypot(x, y), z, out=result[:, 0])
+    longitude = np.arctan2(y, x)
+    # 2 pi - tiny rounds to 2 pi, which ducc0 accepts.
+    np.add(longitude, 2 * np.pi * (longitude < 0), out=result[:, 1])
+    return result
+
+
+@lru_cache
+def degrees(lmax: int) -> npt.NDArray[np.int64]:
+    """The degree l of each entry of a set of moments, ``shape=((lmax+1)(lmax+2)/2,)``."""
+    return np.concatenate([np.arange(m, lmax + 1) for m in range(lmax + 1)])
+
+
+def analyse(
+    locations: Array,
+    weights: Array,
+    lmax: int,
+    comm: MPI.Comm | None,
+    crowded: bool = False,
+    epsilon: float = LEAST_ERROR,
+) -> Moments:
+    """Moments of a weighted point measure up to degree ``lmax``.
+
+    Collective over ``comm``.
+
+    Args:
+        locations: This rank's points as ``angles``, ``shape=(n, 2)``.
+        weights: This rank's weights, ``shape=(n,)``.
+        lmax: The largest degree.
+        comm: The ranks over which the measure is distributed, or None.
+        crowded: Whether thousands of this rank's points coincide (see ``nonuniform.crowded``);
+            then the transform is done twice.
+        epsilon: Error of the transform, relative to the sum of all |w|.
+
+    Returns:
+        The moments of the whole measure, ``shape=((lmax+1)(lmax+2)/2,)``.
+    """
+    jobs = [
+        (part[share], locations[share])
+        for part in (random_parts(weights) if crowded else (weights,))
+        for share in shares(len(weights))
+    ]
+
+    def transform(job: tuple[Array, Array]) -> Moments:
+        part, where = job
+        return ducc0.sht.adjoint_synthesis_general(
+            map=np.ascontiguousarray(part)[None],
+            spin=0,
+            lmax=lmax,
+            loc=where,
+            nthreads=1,
+            epsilon=epsilon,
+            **OVERSAMPLING,
+        )[0]
+
+    moments = sum_of_transforms(transform, jobs, (lmax + 1) * (lmax + 2) // 2)
+    if comm is not None and comm.size > 1:
+        comm.Allreduce(MPI.IN_PLACE, moments)
+    return moments
+
+
+def synthesise(
+    moments: Moments, lmax: int, locations: Array, epsilon: float = LEAST_ERROR
+) -> Array:
+    """The function sum_lm a_lm Y_lm at the given ``angles``, ``shape=(m,)``."""
+    return _synthesise(moments, lmax, locations, epsilon, spin=0, mode="STANDARD")[0]
+
+
+def synthesise_gradient(
+    moments: Moments, lmax: int, locations: Array, epsilon: float = LEAST_ERROR
+) -> Array:
+    """Surface gradient of sum_lm a_lm Y_lm.
+
+    Args:
+        moments: ``shape=((lmax+1)(lmax+2)/2,)``.
+        lmax: The largest degree, at least 1.
+        locations: ``angles`` of the targets, ``shape=(m, 2)``.
+        epsilon: Error of the transform.
+
+    Returns:
+        Components along increasing colatitude and longitude (unit vectors), ``shape=(2, m)``.
+    """
+    return _synthesise(moments, lmax, locations, epsilon, spin=1, mode="DERIV1")
+
+
+def _synthesise(
+    moments: Moments, lmax: int, locations: Array, epsilon: float, spin: int, mode: str
+) -> Array:
+    if not len(locations):
+        return np.zeros((1 + spin, 0))
+    values: Array = ducc0.sht.synthesis_general(
+        alm=moments[None],
+        spin=spin,
+        lmax=lmax,
+        loc=locations,
+        nthreads=transform_threads(),
+        mode=mode,
+        epsilon=epsilon,
+        **OVERSAMPLING,
+    )
+    return values
+
+
+def degree_power(first: Moments, second: Moments, lmax: int) -> Array:
+    """Inner products degree by degree, sum_m a_lm conj(b_lm), of two real measures' moments.
+
+    Args:
+        first: Moments a, ``shape=((lmax+1)(lmax+2)/2,)``.
+        second: Moments b, of the same shape.
+        lmax: The largest degree.
+
+    Returns:
+        One number a degree, ``shape=(lmax+1,)``. By the addition theorem entry l is
+        (2l+1)/(4 pi) times the double integral of P_l(<x, y>).
+    """
+    products = (first * second.conj()).real
+    products[lmax + 1 :] *= 2  # the entries with m < 0 are the conjugates of those with m > 0
+    power: Array = np.bincount(degrees(lmax), weights=products, minlength=lmax + 1).astype(float)
+    return power

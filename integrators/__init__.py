@@ -1,0 +1,1 @@
+"""Steps in time, for any state that is made of arrays."""

@@ -1,0 +1,82 @@
+r"""Implicit-explicit Runge-Kutta schemes: transport by explicit, diffusion by implicit stages.
+
+For u' = F(u) + G(u), with the same nodes and weights for both parts,
+
+    u_i = u_0 + dt sum_{j<i} (a_ij F_j + b_ij G_j) + dt gamma G_i,    gamma = b_ii,
+    u   = u_0 + dt sum_i w_i (F_i + G_i).
+
+Sums a_i. and b_i. agree, so that a state with F + G = 0 stays. The implicit parts are L-stable and
+stiffly accurate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from meanformer.arrays import Array
+
+
+@dataclass(frozen=True, eq=False)
+class ImexScheme:
+    """A pair of Runge-Kutta schemes.
+
+    Attributes:
+        name: Its usual name.
+        order: Order of accuracy.
+        explicit: a, strictly lower triangular, ``shape=(s, s)``.
+        implicit: b, lower triangular, zero in the first row, ``shape=(s, s)``.
+        weights: w, ``shape=(s,)``.
+        courant: Longest step relative to that of an Euler step of transport.
+    """
+
+    name: str
+    order: int
+    explicit: Array
+    implicit: Array
+    weights: Array
+    courant: float
+
+
+def _giraldo() -> ImexScheme:
+    root = np.sqrt(2.0)
+    gamma, third = 1 - 1 / root, (3 + 2 * root) / 6
+    weights = np.array([1 / (2 * root), 1 / (2 * root), gamma])
+    explicit = np.array([[0, 0, 0], [2 * gamma, 0, 0], [1 - third, third, 0]])
+    implicit = np.array([[0, 0, 0], [gamma, gamma, 0], weights])
+    return ImexScheme("ARK2(3)", 2, explicit, implicit, weights, 1.0)
+
+
+def _kennedy_carpenter() -> ImexScheme:
+    gamma = 1767732205903 / 4055673282236
+    weights = np.array(
+        [
+            1471266399579 / 7840856788654,
+            -4482444167858 / 7529755066697,
+            11266239266428 / 11593286722821,
+            gamma,
+        ]
+    )
+    explicit = np.zeros((4, 4))
+    explicit[1, 0] = 1767732205903 / 2027836641118
+    explicit[2, :2] = 5535828885825 / 10492691773637, 788022342437 / 10882634858940
+    explicit[3, :3] = (
+        6485989280629 / 16251701735622,
+        -4246266847089 / 9704473918619,
+        10755448449292 / 10357097424841,
+    )
+    implicit = np.zeros((4, 4))
+    implicit[1, :2] = gamma, gamma
+    implicit[2, :3] = 2746238789719 / 10658868560708, -640167445237 / 6845629431997, gamma
+    implicit[3] = weights
+    return ImexScheme("ARK3(2)4L[2]SA", 3, explicit, implicit, weights, 2.0)
+
+
+#: Giraldo, Kelly, Constantinescu, SIAM J. Sci. Comput. 35 (2013).
+ARK2 = _giraldo()
+#: Kennedy and Carpenter, Appl. Numer. Math. 44 (2003).
+ARK3 = _kennedy_carpenter()
+
+#: The scheme that goes with a spatial degree p.
+BY_DEGREE = {1: ARK2, 2: ARK3, 3: ARK3}

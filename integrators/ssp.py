@@ -1,0 +1,71 @@
+"""Strong-stability-preserving Runge-Kutta schemes as convex combinations of Euler steps.
+
+Every scheme here is written with Euler steps E(u) = u + (dt/c) F(u), c the SSP coefficient: stage
+k forms E_k = E(u_k), and the next u is a convex combination of the start u_0 and the E_k so far.
+Whatever holds for a limited Euler step and for convex combinations then holds for the whole step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meanformer.arrays import Array
+
+
+@dataclass(frozen=True)
+class SSPScheme:
+    """A scheme in the form above.
+
+    Attributes:
+        name: Its usual name.
+        order: Order of accuracy.
+        coefficient: The SSP coefficient c.
+        rows: For each stage, the weight of u_0 and the weights {k: w} of the E_k.
+    """
+
+    name: str
+    order: int
+    coefficient: float
+    rows: tuple[tuple[float, dict[int, float]], ...]
+
+    def step(self, start: Array, euler: Callable[[Array], Array]) -> Array:
+        """One step from ``start``, with ``euler`` the limited Euler step of length dt/c."""
+        euler_steps: list[Array] = []
+        state = start
+        for start_weight, mix in self.rows:
+            euler_steps.append(euler(state))
+            if mix == {len(euler_steps) - 1: 1.0}:
+                state = euler_steps[-1]
+                continue
+            state = start_weight * start
+            for k, weight in mix.items():
+                state += weight * euler_steps[k]
+        return state
+
+
+def _chain(first: int, count: int) -> tuple[tuple[float, dict[int, float]], ...]:
+    """Stages first, first+1, ... that each take the Euler step as it is."""
+    return tuple((0.0, {k: 1.0}) for k in range(first, first + count))
+
+
+EULER = SSPScheme("forward Euler", 1, 1.0, _chain(0, 1))
+#: Shu & Osher, J. Comput. Phys. 77 (1988).
+SSPRK22 = SSPScheme("SSPRK(2,2)", 2, 1.0, (*_chain(0, 1), (1 / 2, {1: 1 / 2})))
+#: Kraaijevanger, BIT 31 (1991).
+SSPRK43 = SSPScheme("SSPRK(4,3)", 3, 2.0, (*_chain(0, 2), (2 / 3, {2: 1 / 3}), *_chain(3, 1)))
+#: Ketcheson, SIAM J. Sci. Comput. 30 (2008).
+SSPRK104 = SSPScheme(
+    "SSPRK(10,4)",
+    4,
+    6.0,
+    (
+        *_chain(0, 4),
+        (3 / 5, {4: 2 / 5}),
+        *_chain(5, 4),
+        (1 / 25, {4: 9 / 25, 9: 3 / 5}),
+    ),
+)
+
+#: The scheme of order p + 1 that goes with a spatial degree p.
+BY_DEGREE = {0: EULER, 1: SSPRK22, 2: SSPRK43, 3: SSPRK104}

@@ -1,0 +1,245 @@
+"""The MSH file format of gmsh: versions 2.2 and 4.1, in text and in binary.
+
+Source: Gmsh reference manual, "Gmsh file formats" (gmsh.info/doc/texinfo/gmsh.html).
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from meanformer.arrays import Array, Indices
+
+
+class ElementType(NamedTuple):
+    """A kind of element: its shape, dimension, polynomial degree, and number of nodes."""
+
+    shape: str
+    dimension: int
+    degree: int
+    nodes: int
+
+
+_TYPES = {
+    15: ElementType("point", 0, 1, 1),
+    1: ElementType("interval", 1, 1, 2),
+    8: ElementType("interval", 1, 2, 3),
+    26: ElementType("interval", 1, 3, 4),
+    27: ElementType("interval", 1, 4, 5),
+    2: ElementType("triangle", 2, 1, 3),
+    9: ElementType("triangle", 2, 2, 6),
+    21: ElementType("triangle", 2, 3, 10),
+    23: ElementType("triangle", 2, 4, 15),
+    3: ElementType("quadrilateral", 2, 1, 4),
+    10: ElementType("quadrilateral", 2, 2, 9),
+    16: ElementType("quadrilateral", 2, 2, 8),
+    4: ElementType("tetrahedron", 3, 1, 4),
+    11: ElementType("tetrahedron", 3, 2, 10),
+    29: ElementType("tetrahedron", 3, 3, 20),
+    30: ElementType("tetrahedron", 3, 4, 35),
+    5: ElementType("hexahedron", 3, 1, 8),
+    12: ElementType("hexahedron", 3, 2, 27),
+    17: ElementType("hexahedron", 3, 2, 20),
+    6: ElementType("prism", 3, 1, 6),
+    13: ElementType("prism", 3, 2, 18),
+    18: ElementType("prism", 3, 2, 15),
+    7: ElementType("pyramid", 3, 1, 5),
+    14: ElementType("pyramid", 3, 2, 14),
+    19: ElementType("pyramid", 3, 2, 13),
+}
+
+
+class Elements(NamedTuple):
+    """Elements of one type that follow each other in a file."""
+
+    kind: ElementType
+    nodes: Indices  # numbers of the points, in gmsh's order, shape=(elements, kind.nodes)
+
+
+def read_msh(path: str | Path) -> tuple[Array, list[Elements]]:
+    """Nodes and elements of all dimensions, in the order of the file.
+
+    Returns:
+        The points, ``shape=(points, 3)``, and the elements.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is of another format, or damaged.
+    """
+    data = Path(path).read_bytes()
+    header, _, rest = _section(data, "MeshFormat").partition(b"\n")
+    words = header.decode(errors="replace").split()
+    if len(words) != 3 or words[1] not in ("0", "1") or words[2] not in ("4", "8"):
+        raise ValueError("what follows $MeshFormat is no version, 0 or 1, and 4 or 8")
+    version, types = words[0], None
+    if words[1] == "1":
+        if rest[:4] not in (b"\1\0\0\0", b"\0\0\0\1"):
+            raise ValueError("it does not tell its order of bytes")
+        order = "<" if rest[:1] == b"\1" else ">"
+        types = {"int": f"{order}i4", "size": f"{order}u{words[2]}", "float": f"{order}f8"}
+    nodes, elements = _section(data, "Nodes"), _section(data, "Elements")
+    if version == "4.1":
+        tags, points = _nodes_4(_Numbers("Nodes", nodes, types))
+        blocks = _elements_4(_Numbers("Elements", elements, types))
+    elif version in ("2", "2.2"):
+        count, _, nodes = nodes.partition(b"\n")
+        tags, points = _nodes_2(_Numbers("Nodes", nodes, types), _count("Nodes", count))
+        count, _, elements = elements.partition(b"\n")
+        blocks = _elements_2(_Numbers("Elements", elements, types), _count("Elements", count))
+    else:
+        raise ValueError(f"MSH version {version} is not read; save the file as 4.1 or 2.2")
+    return points, _with_rows(tags, blocks)
+
+
+def _section(data: bytes, name: str) -> bytes:
+    """What is between the lines $name and $Endname."""
+    first = f"${name}".encode()
+    start = 0 if data.startswith(first) else data.find(b"\n" + first) + 1
+    if not data.startswith(first, start):
+        raise ValueError(f"it has no ${name}; is it an MSH file of gmsh?")
+    start = data.find(b"\n", start) + 1
+    end = data.find(f"$End{name}".encode(), start)
+    if start == 0 or end < 0:
+        raise ValueError(f"it ends before $End{name}")
+    return data[start:end]
+
+
+def _count(section: str, line: bytes) -> int:
+    if not line.strip().isdigit():
+        raise ValueError(f"${section} does not begin with a number")
+    return int(line)
+
+
+class _Numbers:
+    """The numbers of a section, taken one after the other."""
+
+    def __init__(self, section: str, body: bytes, types: dict[str, str] | None) -> None:
+        """Takes the type of each kind of number in a binary file, None for text."""
+        self.section, self.types = section, types
+        self.at, self.bytes = 0, body
+        if types is None:
+            try:
+                self.bytes = np.array(body.split(), dtype=float).tobytes()
+            except ValueError as error:
+                raise self.error(str(error)) from None
+
+    def error(self, what: str) -> ValueError:
+        return ValueError(f"${self.section}: {what}")
+
+    def rows(self, count: int, *columns: tuple[str, int]) -> list[npt.NDArray]:
+        """The next rows of numbers.
+
+        Args:
+            count: Number of rows.
+            columns: For each array to return, "int", "size" or "float" and its width.
+        """
+        kinds = [
+            (str(k), self.types[kind] if self.types else "f8", (width,))
+            for k, (kind, width) in enumerate(columns)
+        ]
+        record = np.dtype(kinds)
+        start, self.at = self.at, self.at + int(count) * record.itemsize
+        if count < 0 or self.at > len(self.bytes):
+            raise self.error("it ends too early")
+        table = np.frombuffer(self.bytes, record, count, start)
+        return [
+            table[str(k)].astype(float) if kind == "float" else self.integers(table[str(k)])
+            for k, (kind, _) in enumerate(columns)
+        ]
+
+    def integers(self, values: npt.NDArray) -> Indices:
+        if not np.all((values == np.floor(values)) & (np.abs(values) < 2.0**53)):
+            raise self.error("a number is no integer, where one should be")
+        return values.astype(np.int64)
+
+    def element_type(self, number: int) -> ElementType:
+        if number not in _TYPES:
+            raise self.error(f"elements of type {number} are not read")
+        return _TYPES[number]
+
+    def end(self) -> None:
+        """Refuse numbers that are left over, where they can be told from line ends."""
+        if self.types is None and self.at < len(self.bytes):
+            raise self.error("it has more numbers than it says")
+
+
+def _nodes_4(numbers: _Numbers) -> tuple[Indices, Array]:
+    (header,) = numbers.rows(1, ("size", 4))
+    tags: list[Indices] = []
+    points: list[Array] = []
+    for _ in range(header[0, 0]):
+        entity, size = numbers.rows(1, ("int", 3), ("size", 1))
+        dimension, _, parametric = entity[0]
+        (tag,) = numbers.rows(size[0, 0], ("size", 1))
+        parameters = dimension if parametric else 0
+        (coordinates,) = numbers.rows(size[0, 0], ("float", 3 + parameters))
+        tags.append(tag[:, 0])
+        points.append(coordinates[:, :3])
+    numbers.end()
+    if not tags:
+        raise numbers.error("it is empty")
+    return np.concatenate(tags), np.concatenate(points)
+
+
+def _elements_4(numbers: _Numbers) -> list[Elements]:
+    (header,) = numbers.rows(1, ("size", 4))
+    blocks = []
+    for _ in range(header[0, 0]):
+        entity, size = numbers.rows(1, ("int", 3), ("size", 1))
+        kind = numbers.element_type(int(entity[0, 2]))
+        _, nodes = numbers.rows(size[0, 0], ("size", 1), ("size", kind.nodes))
+        blocks.append(Elements(kind, nodes))
+    numbers.end()
+    return blocks
+
+
+def _nodes_2(numbers: _Numbers, count: int) -> tuple[Indices, Array]:
+    tags, points = numbers.rows(count, ("int", 1), ("float", 3))
+    numbers.end()
+    return tags[:, 0], points
+
+
+def _elements_2(numbers: _Numbers, count: int) -> list[Elements]:
+    """Text has a header for each element, binary one for as many of a type as it says there."""
+    binary = numbers.types is not None
+    (column,) = numbers.rows(len(numbers.bytes) // (4 if binary else 8), ("int", 1))
+    words: list[int] = column.ravel().tolist()
+    found: list[tuple[ElementType, list[int]]] = []
+    at = 0
+    while len(found) < count:
+        if len(words) < at + 3:
+            raise numbers.error("it ends too early")
+        first, second, tags = words[at : at + 3]
+        kind = numbers.element_type(first if binary else second)
+        size, width = (second, 1 + tags + kind.nodes) if binary else (1, tags + kind.nodes)
+        start, at = at + 3, at + 3 + size * width
+        if size < 1 or tags < 0 or len(words) < at:
+            raise numbers.error("a header is damaged, or it ends too early")
+        ends = range(start + width, at + 1, width)
+        found += [(kind, words[end - kind.nodes : end]) for end in ends]
+    if len(found) > count or (at < len(words) and not binary):
+        raise numbers.error("it has more numbers than it says")
+    return [
+        Elements(kind, np.array([nodes for _, nodes in run]))
+        for kind, run in groupby(found, key=lambda element: element[0])
+    ]
+
+
+def _with_rows(tags: Indices, blocks: list[Elements]) -> list[Elements]:
+    """The elements with the rows of the points in place of the tags that the file gives them."""
+    order = np.argsort(tags, kind="stable")
+    ordered = tags[order]
+    if (ordered[1:] == ordered[:-1]).any():
+        raise ValueError("$Nodes: two nodes have the same number")
+    found = []
+    for kind, nodes in blocks:
+        at = np.searchsorted(ordered, nodes)
+        missing = np.append(ordered, -1)[at] != nodes
+        if missing.any():
+            raise ValueError(f"$Elements: there is no node {nodes[missing][0]}")
+        found.append(Elements(kind, order[at]))
+    return found

@@ -1,0 +1,1 @@
+"""Discontinuous Galerkin elements: transport, diffusion, limiter, and the solver."""

@@ -1,0 +1,53 @@
+r"""The rate at which a density's free energy falls.
+
+With E the interaction energy, g the gradient of its first variation, H the entropy and
+F = kappa H - E, a density that moves with v and diffuses with kappa has
+
+    dF/dt = -int <g - kappa grad log rho, v - kappa grad log rho> rho,
+
+for every law that has an energy, and any matrices (arXiv 2312.10794, section 3, for V = I and
+A = beta I, where it is a square), as long as no mass is at a boundary. Without noise, it is
+-dE/dt.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from meanformer.arrays import Array
+from meanformer.attention import Attention, energy_gradient
+from meanformer.attention.accuracy import OF_OWN_MASS
+from meanformer.pde.dg.elements import Elements
+
+# The limiter leaves points where a cell's density touches zero but its gradient does not.
+_SMALLEST_SHARE_OF_MEAN = 1e-3
+
+
+def dissipation(
+    elements: Elements, attention: Attention, values: Array, temperature: float
+) -> float:
+    """-dF/dt of a density, dimensionless. Collective.
+
+    With gradients that see the jumps at facets: those inside the cells alone lose an order.
+
+    Args:
+        elements: The density's elements.
+        attention: The present model, of a law with an energy.
+        values: The density's values on this rank's cells, ``shape=(cells, n)``.
+        temperature: kappa.
+    """
+    measure = elements.measure(values)
+    points, where, comm = elements.points, elements.where, elements.comm
+    pull = energy_gradient(attention, points, measure, where, comm)
+    velocity = attention.velocity(points, points, measure, where, OF_OWN_MASS, comm)
+    rate = float(measure @ np.einsum("ij,ij->i", pull, velocity))
+    if temperature > 0:
+        slopes = elements.weak_gradients(values)
+        weights = elements.quadrature.weights
+        cross = np.einsum("cqk,cqk->cq", slopes, (pull + velocity).reshape(slopes.shape))
+        density = values @ elements.basis.T
+        means = np.einsum("ci,ci->c", elements.integrals, values) / elements.integrals.sum(axis=1)
+        floor = np.maximum(_SMALLEST_SHARE_OF_MEAN * means, np.finfo(float).tiny)
+        fisher = np.einsum("cqk,cqk->cq", slopes, slopes) / np.maximum(density, floor[:, None])
+        rate += float((weights * (temperature**2 * fisher - temperature * cross)).sum())
+    return float(comm.allreduce(rate))

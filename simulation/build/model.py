@@ -1,0 +1,38 @@
+"""From the ``[attention]`` of a case to the model it describes."""
+
+from __future__ import annotations
+
+import math
+
+from meanformer.attention import Attention, Head, Model, Schedule, random_values
+from meanformer.simulation.case import case as c
+
+
+def build_model(table: c.AttentionTable, dimension: int, end: float) -> Model:
+    """The attention as a function of time.
+
+    Args:
+        table: As resolved by a case.
+        dimension: The ambient dimension d.
+        end: The final time, which layers with random values must reach.
+    """
+    random = table.random_values
+    if table.layers is not None:
+        layers = [_attention(table, layer, dimension) for layer in table.layers]
+        return Schedule(layers, [layer.duration for layer in table.layers])
+    attention = _attention(table, table, dimension)
+    if random is None:
+        return attention
+    count = max(1, math.ceil(end / random.duration - 1e-9))
+    return random_values(attention, dimension, count, random.seed, random.scale, random.duration)
+
+
+def _attention(table: c.AttentionTable, layer: c.HeadsTable, dimension: int) -> Attention:
+    """The attention of one layer."""
+    heads = tuple(
+        Head(*(c.as_matrix(entry, dimension) for entry in (head.query, head.key, head.value)))
+        for head in layer.all_heads
+    )
+    # What a law does not have, it does not read.
+    offset, tie_tolerance = table.offset or 0.0, table.tie_tolerance or 0.0
+    return Attention(table.law, table.beta, heads=heads, offset=offset, tie_tolerance=tie_tolerance)

@@ -1,0 +1,1 @@
+"""The case file: what it may say, and what is wrong with one."""

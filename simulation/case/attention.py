@@ -1,0 +1,220 @@
+"""The ``[attention]`` table: the velocity as a function of the measure and, in layers, of time."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeVar
+
+from pydantic import Field, model_validator
+
+from meanformer.simulation.case.errors import refusal
+from meanformer.simulation.case.types import Matrix, NonNegative, Off, Positive, Table
+
+__all__ = [
+    "MOST_LAYERS",
+    "AttentionTable",
+    "HeadTable",
+    "HeadsTable",
+    "LayerTable",
+    "RandomValuesTable",
+    "attention_problems",
+    "with_default_model",
+]
+
+MOST_LAYERS = 100_000
+
+_MATRICES = ("query", "key", "value")
+_LAW_OF = {"offset": "sigmoid", "tie_tolerance": "hardmax"}  # keys that one law alone has
+_DEFAULTS = {"sigmoid": {"offset": 0.0}, "hardmax": {"tie_tolerance": 1e-12}}
+
+
+class HeadTable(Table):
+    """``[[attention.heads]]``: one head; the identity where nothing is given."""
+
+    query: Matrix | None = None
+    """Q (dimensionless); None where heads, layers or random values stand in its place."""
+    key: Matrix | None = None
+    """K (dimensionless), of as many rows as Q."""
+    value: Matrix | None = None
+    """V (dimensionless)."""
+
+
+class HeadsTable(HeadTable):
+    """One head by its own matrices, or several in their place: their velocities add."""
+
+    heads: tuple[HeadTable, ...] | None = Field(default=None, min_length=1, strict=False)
+    """Several heads; None for the one of ``query``, ``key`` and ``value``."""
+
+    @property
+    def all_heads(self) -> tuple[HeadTable, ...]:
+        """The heads; without ``heads``, this table as the only one."""
+        return self.heads or (self,)
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> "HeadsTable":
+        if self.heads is not None:
+            _refuse_beside(self, _MATRICES, "'heads', which have their own")
+        return self
+
+
+class LayerTable(HeadsTable):
+    """``[[attention.layers]]``: the heads of one stretch of time."""
+
+    duration: Positive
+    """How long the layer lasts (dimensionless); the last one goes on to the end."""
+
+
+class RandomValuesTable(Table):
+    """``[attention.random_values]``: the V of every head drawn afresh for each layer."""
+
+    seed: int = Field(ge=0)
+    """Seed of the V."""
+    duration: Positive
+    """How long each layer lasts (dimensionless)."""
+    scale: float = Field(default=1.0, gt=0, le=1e9)
+    """Standard deviation of V's entries times sqrt(d) (dimensionless)."""
+
+
+class LawTable(Table):
+    """How logits become the velocity: what all layers have in common."""
+
+    law: Literal["softmax", "unnormalised", "linear", "l2", "sigmoid", "sinkhorn", "hardmax"] = (
+        "softmax"
+    )
+    """How logits become weights."""
+    beta: float
+    """Logits are beta <Qx, Ky>: the inverse temperature (dimensionless)."""
+    offset: float | None = None
+    """c of the sigmoid of logits + c (dimensionless); None for other laws."""
+    tie_tolerance: NonNegative | None = None
+    """Hardmax averages over logits within this times |Ax| max|y| of the largest (dimensionless);
+    None for other laws."""
+
+    @model_validator(mode="after")
+    def _keys_of_the_law(self) -> "LawTable":
+        problems = [
+            (key, f"not allowed with law = {self.law!r}; must be left out, or law be {law!r}")
+            for key, law in _LAW_OF.items()
+            if getattr(self, key) is not None and self.law != law
+        ]
+        if problems:
+            raise refusal(*problems)
+        return self
+
+
+class AttentionTable(HeadsTable, LawTable):
+    """``[attention]``: the velocity as a function of the measure."""
+
+    layers: tuple[LayerTable, ...] | None = Field(
+        default=None, min_length=1, max_length=MOST_LAYERS, strict=False
+    )
+    """Layers one after another, each with heads of its own; None for the same heads at all
+    times."""
+    random_values: RandomValuesTable | None = None
+    """Layers that differ in random V; None for the V given."""
+    causal: Off = False
+    """Tokens see earlier tokens only."""
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> "AttentionTable":
+        if self.layers is not None:
+            _refuse_beside(self, (*_MATRICES, "heads"), "'layers', which have their own")
+            _refuse_beside(self, ("random_values",), "'layers', which have values of their own")
+        if self.random_values is not None:
+            problems = [
+                (f"{prefix}value", "not allowed beside 'random_values'; must be left out")
+                for prefix, table in _tables(self)
+                if table.value is not None
+            ]
+            if problems:
+                raise refusal(*problems)
+        return self
+
+
+_Heads = TypeVar("_Heads", bound=HeadsTable)
+
+
+def with_default_model(attention: AttentionTable) -> AttentionTable:
+    """``attention`` with the defaults that depend on other keys.
+
+    Those are the identity for each matrix that nothing stands in place of, and the keys of the
+    sigmoid and hardmax laws.
+    """
+    update = {
+        key: default
+        for key, default in _DEFAULTS.get(attention.law, {}).items()
+        if getattr(attention, key) is None
+    }
+    attention = attention.model_copy(update=update)
+    if attention.layers is not None:
+        layers = tuple(_with_identities(layer, _MATRICES) for layer in attention.layers)
+        return attention.model_copy(update={"layers": layers})
+    drawn = attention.random_values is not None
+    return _with_identities(attention, ("query", "key") if drawn else _MATRICES)
+
+
+def attention_problems(attention: AttentionTable, dimension: int) -> list[tuple[str, str]]:
+    """Pairs (key below ``attention``, message) of matrices that do not fit the dimension."""
+    return [
+        (f"{prefix}{key}", message)
+        for prefix, table in _tables(attention)
+        for key, message in _misfits(table, dimension)
+    ]
+
+
+def _refuse_beside(table: Table, keys: tuple[str, ...], other: str) -> None:
+    """Refuse those of the keys that are given."""
+    problems = [
+        (key, f"not allowed beside {other}; must be left out")
+        for key in keys
+        if getattr(table, key) is not None
+    ]
+    if problems:
+        raise refusal(*problems)
+
+
+def _with_identities(table: _Heads, keys: tuple[str, ...]) -> _Heads:
+    """The table with the identity for each key left out, of all of its heads."""
+    if table.heads is None:
+        return table.model_copy(update=_identities(table, keys))
+    heads = tuple(head.model_copy(update=_identities(head, keys)) for head in table.heads)
+    return table.model_copy(update={"heads": heads})
+
+
+def _identities(head: HeadTable, keys: tuple[str, ...]) -> dict[str, str]:
+    return {key: "identity" for key in keys if getattr(head, key) is None}
+
+
+def _tables(attention: AttentionTable) -> Iterator[tuple[str, HeadTable]]:
+    """Every table that may hold matrices, with what its keys start with."""
+    groups: list[tuple[str, HeadsTable]] = [("", attention)]
+    groups += [(f"layers[{i}].", layer) for i, layer in enumerate(attention.layers or ())]
+    for prefix, group in groups:
+        yield prefix, group
+        for i, head in enumerate(group.heads or ()):
+            yield f"{prefix}heads[{i}].", head
+
+
+def _misfits(head: HeadTable, dimension: int) -> list[tuple[str, str]]:
+    """Pairs (key, message) of the matrices of one head that do not fit."""
+    d = dimension
+    given = {key: m for key in _MATRICES if isinstance(m := getattr(head, key), tuple)}
+    problems = []
+    for key, matrix in given.items():
+        need = f"must be a {d}x{d} matrix" if key == "value" else f"must be a matrix of {d} columns"
+        if {len(row) for row in matrix} != {d} or (key == "value" and len(matrix) != d):
+            problems.append((key, f"{_shape(matrix)}; {need}"))
+    if problems:
+        return problems
+    # A multiple of the identity has d rows.
+    rows = {key: len(given.get(key, range(d))) for key in ("query", "key")}
+    if rows["query"] != rows["key"]:
+        key, other = ("key", "query") if "key" in given else ("query", "key")
+        need = f"must have as many rows as the {other}, {rows[other]}"
+        problems.append((key, f"{_shape(given[key])}; {need}"))
+    return problems
+
+
+def _shape(matrix: Sequence[Sequence[float]]) -> str:
+    lengths = {len(row) for row in matrix}
+    if len(lengths) > 1:
+        return "has rows of different lengths"
+    return f"has shape ({len(matrix)}, {max(lengths, default=0)})"

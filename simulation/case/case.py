@@ -1,0 +1,270 @@
+"""The case file: everything that defines a run, read from TOML and checked once, at the door."""
+
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import tomli_w
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+
+from meanformer.simulation.case.attention import (
+    MOST_LAYERS,
+    AttentionTable,
+    HeadsTable,
+    HeadTable,
+    LayerTable,
+    RandomValuesTable,
+    attention_problems,
+    with_default_model,
+)
+from meanformer.simulation.case.errors import CaseError, explain, refusal
+from meanformer.simulation.case.initial import Initial, initial_problems, with_default_axis
+from meanformer.simulation.case.measures import (
+    Box,
+    Component,
+    Gaussian,
+    Harmonic,
+    Mixture,
+    PoissonKernel,
+    Uniform,
+    VonMisesFisher,
+)
+from meanformer.simulation.case.overrides import apply_overrides
+from meanformer.simulation.case.reading import plain, read_toml
+from meanformer.simulation.case.tables import (
+    CompareTable,
+    NoiseTable,
+    OutputTable,
+    ParticlesTable,
+    PdeTable,
+    SpaceTable,
+    TimeTable,
+    compare_problems,
+    pde_problems,
+    with_default_mesh,
+    with_default_metrics,
+)
+from meanformer.simulation.case.tokens import Tokens
+from meanformer.simulation.case.types import Matrix, Table, as_matrix
+
+__all__ = [
+    "AttentionTable",
+    "Box",
+    "Case",
+    "CaseError",
+    "CompareTable",
+    "Component",
+    "Gaussian",
+    "Harmonic",
+    "HeadTable",
+    "HeadsTable",
+    "Initial",
+    "LayerTable",
+    "Matrix",
+    "Mixture",
+    "NoiseTable",
+    "OutputTable",
+    "ParticlesTable",
+    "PdeTable",
+    "PoissonKernel",
+    "RandomValuesTable",
+    "SpaceTable",
+    "TimeTable",
+    "Tokens",
+    "Uniform",
+    "VonMisesFisher",
+    "as_matrix",
+]
+
+
+class Case(Table):
+    """A run: the model, the initial measure, the solvers, and what is written.
+
+    Made by `Case.load` or `Case.from_dict`, which tell every problem at once. Immutable and
+    hashable; lists of the file are tuples here, and every default is filled in.
+    """
+
+    title: str = ""
+    """A line for people; the stem of the file's name where none is given."""
+    space: SpaceTable = Field(default_factory=SpaceTable)
+    attention: AttentionTable
+    noise: NoiseTable = Field(default_factory=NoiseTable)
+    initial: Initial
+    pde: PdeTable | None = None
+    """None: the density is not evolved."""
+    particles: ParticlesTable | None = Field(default=None, validate_default=True)
+    """None: no tokens are evolved."""
+    time: TimeTable
+    compare: CompareTable | None = Field(default=None, validate_default=True)
+    """None unless both solvers run."""
+    output: OutputTable = Field(default_factory=OutputTable)
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> Self:
+        """Read and check a case file.
+
+        Args:
+            path: A TOML file. Files named in it are relative to its folder.
+            overrides: Strings ``table.key=value`` applied before the check; the value is read as
+                TOML, and as a bare string where it is not TOML.
+
+        Raises:
+            CaseError: The file cannot be read, or anything in it or in an override is wrong.
+        """
+        path = Path(path)
+        data = read_toml(path)
+        apply_overrides(data, overrides)
+        return cls._check(data, path.parent, str(path), path.stem)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], folder: str | Path = ".") -> Self:
+        """Check a case given as nested mappings, as a TOML parser returns them.
+
+        Args:
+            data: The tables. NumPy arrays and numbers are taken for lists and numbers.
+            folder: What files named in the case are relative to.
+
+        Raises:
+            CaseError: Anything in it is wrong.
+        """
+        if not isinstance(data, Mapping):
+            raise CaseError([f"a case must be a mapping of tables, not {type(data).__name__}"])
+        return cls._check(plain(data), Path(folder), "case", "")
+
+    def to_toml(self) -> str:
+        """The case as TOML with every default; it loads again to an equal case."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+    @classmethod
+    def _check(cls, data: dict[str, Any], folder: Path, source: str, stem: str) -> Self:
+        if stem:
+            data.setdefault("title", stem)
+            output = data.setdefault("output", {})
+            if isinstance(output, dict):
+                output.setdefault("directory", f"runs/{stem}")
+        try:
+            return cls.model_validate(data, context={"folder": folder})
+        except ValidationError as error:
+            raise CaseError(explain(error, data, _schema()), source) from None
+
+    # What involves several tables. A table that failed by itself is not in info.data.
+
+    @field_validator("attention", mode="after")
+    @classmethod
+    def _attention_fits_space(
+        cls, attention: AttentionTable, info: ValidationInfo
+    ) -> AttentionTable:
+        if "space" not in info.data:
+            return attention
+        problems = attention_problems(attention, info.data["space"].dimension)
+        if problems:
+            raise refusal(*problems)
+        return with_default_model(attention)
+
+    @field_validator("initial", mode="after")
+    @classmethod
+    def _initial_fits_space(cls, initial: Initial, info: ValidationInfo) -> Initial:
+        if "space" not in info.data:
+            return initial
+        space = info.data["space"]
+        initial = with_default_axis(initial, space.dimension)
+        problems = initial_problems(initial, space.dimension, space.kind)
+        if problems:
+            raise refusal(*problems)
+        return initial
+
+    @field_validator("pde", mode="after")
+    @classmethod
+    def _density_exists(cls, pde: PdeTable | None, info: ValidationInfo) -> PdeTable | None:
+        if pde is None:
+            return None
+        space, noise = info.data.get("space"), info.data.get("noise")
+        if space is not None and noise is not None:
+            problems = pde_problems(pde, space, noise)
+            if problems:
+                raise refusal(*problems)
+            pde = with_default_mesh(pde, space)
+        if isinstance(info.data.get("initial"), Tokens):
+            raise refusal(
+                (
+                    "",
+                    "not allowed with initial.kind = 'tokens', a sum of point masses, which has no "
+                    "density; initial.kind must be one with a density, or leave [pde] out",
+                )
+            )
+        attention = info.data.get("attention")
+        if attention is not None and attention.law == "hardmax":
+            raise refusal(
+                (
+                    "",
+                    "not allowed with attention.law = 'hardmax', a law of tokens: a density is "
+                    "positive everywhere; attention.law must be another, or leave [pde] out",
+                )
+            )
+        return pde
+
+    @field_validator("particles", mode="after")
+    @classmethod
+    def _particles_fit(
+        cls, particles: ParticlesTable | None, info: ValidationInfo
+    ) -> ParticlesTable | None:
+        if particles is None:
+            if "pde" in info.data and info.data["pde"] is None:
+                raise refusal(
+                    ("", "missing; must have at least one of the tables [pde], [particles]")
+                )
+            return None
+        noise = info.data.get("noise")
+        if noise is not None and noise.temperature > 0:
+            raise refusal(
+                (
+                    "",
+                    "not supported in this version with noise.temperature > 0; "
+                    "must be left out, or noise.temperature 0",
+                )
+            )
+        initial = info.data.get("initial")
+        if not isinstance(initial, Tokens):
+            return particles
+        if "number" not in particles.model_fields_set:
+            return particles.model_copy(update={"number": initial.number})
+        if particles.number != initial.number:
+            need = f"must be {initial.number}, the number of tokens given, or left out"
+            raise refusal(("number", f"{particles.number} is not allowed; {need}"))
+        return particles
+
+    @field_validator("time", mode="after")
+    @classmethod
+    def _layers_come_to_an_end(cls, time: TimeTable, info: ValidationInfo) -> TimeTable:
+        attention = info.data.get("attention")
+        if attention is None or attention.random_values is None:
+            return time
+        latest = MOST_LAYERS * attention.random_values.duration
+        if time.end > latest:
+            need = f"must be at most {MOST_LAYERS} layers of attention.random_values.duration"
+            raise refusal(("end", f"{time.end!r} is not allowed; {need}, {latest:g}"))
+        return time
+
+    @field_validator("compare", mode="after")
+    @classmethod
+    def _both_solvers(
+        cls, compare: CompareTable | None, info: ValidationInfo
+    ) -> CompareTable | None:
+        if "pde" not in info.data or "particles" not in info.data:
+            return compare
+        both = info.data["pde"] is not None and info.data["particles"] is not None
+        if compare is not None and not both:
+            raise refusal(("", "not allowed with one solver; must have both [pde] and [particles]"))
+        if not both or "space" not in info.data:
+            return compare
+        compare = compare or CompareTable()
+        problems = compare_problems(compare, info.data["space"])
+        if problems:
+            raise refusal(*problems)
+        return with_default_metrics(compare, info.data["space"])
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return Case.model_json_schema()

@@ -1,0 +1,97 @@
+"""Overrides ``table.key=value`` of a case, as given on the command line."""
+
+import re
+import tomllib
+from collections.abc import Iterable
+from typing import Any
+
+from meanformer.simulation.case.errors import CaseError
+
+__all__ = ["apply_overrides"]
+
+_SEGMENT = re.compile(r"([A-Za-z0-9_-]+)((?:\[\d+\])*)")
+_FORM = "must be table.key=value"
+_SOLVERS = (["pde"], ["particles"])  # tables that a case may lack
+
+
+def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> None:
+    """Set keys of a parsed case file in place; a table that is missing is created.
+
+    A value is read as TOML, and as a bare string where it is not TOML. A path may enter a list:
+    ``initial.components[0].weight=2``. ``pde=none`` and ``particles=none`` leave that table out and
+    with it ``[compare]``, which needs both.
+
+    Args:
+        data: The parsed file.
+        overrides: Such as ``["pde.refinement=5", "time.step=auto", "compare.metrics=['w1']"]``.
+
+    Raises:
+        CaseError: An override has no ``=``, no key, or a path that leads nowhere; it is quoted.
+    """
+    problems = []
+    for override in overrides:
+        try:
+            path, text = _split(override)
+            if path in _SOLVERS and text == "none":
+                # A comparison needs both solvers.
+                data.pop(str(path[0]), None)
+                data.pop("compare", None)
+            else:
+                _assign(data, path, _value(text))
+        except _OverrideError as error:
+            problems.append(f"override {override!r}: {error}")
+    if problems:
+        raise CaseError(problems, "command line")
+
+
+class _OverrideError(Exception):
+    """What is wrong with one override."""
+
+
+def _split(override: str) -> tuple[list[str | int], str]:
+    """The path, names and list indices, and the text of the value."""
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise _OverrideError(f"no '='; {_FORM}")
+    path: list[str | int] = []
+    for segment in key.strip().split("."):
+        match = _SEGMENT.fullmatch(segment.strip())
+        if match is None:
+            raise _OverrideError(f"{key.strip()!r} is not a key; {_FORM}")
+        path += [match[1], *(int(index) for index in re.findall(r"\d+", match[2]))]
+    return path, text.strip()
+
+
+def _value(text: str) -> object:
+    """The TOML value that ``text`` spells, or ``text`` itself."""
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    return document["value"] if len(document) == 1 else text
+
+
+def _assign(data: dict[str, Any], path: list[str | int], value: object) -> None:
+    """Set ``data`` at ``path``, creating tables on the way."""
+    place: Any = data
+    for depth, step in enumerate(path):
+        where = _spell(path[:depth])
+        if isinstance(step, int):
+            if not isinstance(place, list):
+                raise _OverrideError(f"'{where}' is not a list; {_FORM}")
+            if step >= len(place):
+                raise _OverrideError(f"'{where}' has {len(place)} entries, counted from 0")
+        elif not isinstance(place, dict):
+            raise _OverrideError(f"'{where}' is not a table; {_FORM}")
+        if depth == len(path) - 1:
+            place[step] = value
+        elif isinstance(place, dict):
+            place = place.setdefault(step, {})
+        else:
+            place = place[step]
+
+
+def _spell(path: list[str | int]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(
+        "."
+    )

@@ -1,0 +1,97 @@
+"""Tokens given one by one, in place of an initial density."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.format import open_memmap
+from pydantic import ValidationInfo, field_validator, model_validator
+
+from meanformer.simulation.case.errors import refusal
+from meanformer.simulation.case.types import Points, Table
+
+__all__ = ["Tokens"]
+
+UNIT_TOLERANCE = 1e-6
+"""How far the norm of a given token may be from 1."""
+
+
+class Tokens(Table):
+    """Given tokens, each of weight 1/n: from a file or written out, one of the two."""
+
+    kind: Literal["tokens"] = "tokens"
+    file: str | None = None
+    """A ``.npy`` file of ``shape=(n, d)``; relative to the case file, absolute once resolved."""
+    points: Points | None = None
+    """The tokens themselves, ``shape=(n, d)``: unit vectors on the sphere."""
+
+    @field_validator("file", mode="after")
+    @classmethod
+    def _readable(cls, file: str | None, info: ValidationInfo) -> str | None:
+        if file is None:
+            return None
+        folder = (info.context or {}).get("folder", Path())
+        path = os.path.abspath(os.path.join(folder, file))
+        need = "must be a .npy file of numbers, one row a token, at least one"
+        try:
+            tokens = open_memmap(path, mode="r")  # never unpickles
+        except OSError as error:
+            raise refusal(("", f"cannot read {path}: {error.strerror or error}; {need}")) from None
+        except (ValueError, EOFError, SyntaxError):
+            raise refusal(("", f"{path} holds no array of numbers; {need}")) from None
+        if tokens.dtype.kind not in "fiu":
+            raise refusal(("", f"{path} holds values of type {tokens.dtype}; {need}"))
+        return path
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Tokens":
+        if (self.file is None) == (self.points is None):
+            given = "missing" if self.file is None else "given beside 'points'"
+            raise refusal(("file", f"{given}; must be exactly one of 'file' and 'points'"))
+        return self
+
+    @property
+    def number(self) -> int:
+        """n, the number of tokens."""
+        return len(self._raw())
+
+    def load(self, space_kind: str = "sphere") -> npt.NDArray[np.float64]:
+        """The tokens, ``shape=(n, d)``, each row normalised on the sphere."""
+        tokens = np.array(self._raw(), dtype=np.float64)
+        if space_kind == "sphere":
+            tokens /= np.linalg.norm(tokens, axis=1, keepdims=True)
+        return tokens
+
+    def _raw(self) -> npt.NDArray[Any]:
+        if self.file is None:
+            return np.array(self.points, dtype=np.float64)
+        tokens: npt.NDArray[Any] = open_memmap(self.file, mode="r")  # never unpickles
+        return tokens
+
+    def problems(self, dimension: int, space_kind: str) -> list[tuple[str, str]]:
+        """Pairs (key, message): a wrong shape, and the first row that is no point of space."""
+        need = f"must have shape (n, {dimension}), n >= 1"
+        if self.points is not None and len({len(row) for row in self.points}) > 1:
+            return [("points", f"has rows of different lengths; {need}")]
+        key = "points" if self.file is None else "file"
+        raw = self._raw()
+        if raw.ndim != 2 or raw.shape[1] != dimension or raw.shape[0] == 0:
+            return [(key, f"has shape {raw.shape}; {need}")]
+        tokens = np.asarray(raw, dtype=np.float64)
+        if space_kind == "sphere":
+            lengths = np.linalg.norm(tokens, axis=1)
+            held = np.abs(lengths - 1.0) <= UNIT_TOLERANCE  # false for nan
+            need = f"must be a finite unit vector to {UNIT_TOLERANCE:g}"
+        else:
+            lengths = np.abs(tokens).max(axis=1)
+            held = np.isfinite(lengths)
+            need = "must be finite"
+        if np.all(held):
+            return []
+        row = int(np.argmin(held))
+        found = f"has norm {lengths[row]:.9g}"
+        if self.file is None:
+            return [(f"points[{row}]", f"{found}; {need}")]
+        return [("file", f"row {row} {found}; each row {need}")]

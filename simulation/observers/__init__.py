@@ -1,0 +1,1 @@
+"""What watches a run: diagnostics, guards, signals, progress."""

@@ -1,0 +1,1 @@
+"""What a run leaves in its folder: tables, fields, checkpoints, its summary."""

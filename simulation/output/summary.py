@@ -1,0 +1,92 @@
+"""``summary.json``: how a run ended and what it cost."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from meanformer.mpi import LIBRARY
+
+import meanformer
+from meanformer.simulation.output.folder import replace_file
+from meanformer.simulation.output.tables import Table
+from meanformer.simulation.state import State
+
+
+def summarise(
+    state: State,
+    status: str,
+    reason: str | None,
+    warnings: list[str],
+    resumed_at: float | None,
+    tables: dict[str, Table],
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """What is known at the end of a run; the same on every rank. Collective.
+
+    Args:
+        state: The solvers.
+        status: "done", "stopped" or "interrupted".
+        reason: Why it stopped, or None.
+        warnings: What the user should know.
+        resumed_at: Time from which it went on, or None; wall times are counted from there.
+        tables: The tables of diagnostics by file stem.
+        seconds: Wall time by phase, of this rank.
+
+    Returns:
+        A dictionary that JSON can hold. Wall times are the largest of all ranks, in seconds; those
+        of a solver's parts, as in "density.attention", are contained in its own.
+    """
+    solvers = state.solvers
+    parts = {f"{name}.{p}": s for name in solvers for p, s in solvers[name].wall_time.items()}
+    everyone = state.comm.allgather(seconds | parts)
+    phases = sorted({phase for one in everyone for phase in one})
+    wall_time = {phase: max(one.get(phase, 0.0) for one in everyone) for phase in phases}
+    return {
+        "status": status,
+        "reason": reason,
+        "warnings": warnings,
+        "resumed_at": resumed_at,
+        "time": state.time,
+        "steps": {name: solver.steps for name, solver in solvers.items()},
+        "ranks": state.comm.size,
+        "wall_time": {phase: round(value, 3) for phase, value in wall_time.items()},
+        "versions": _versions(state),
+        "final": {stem: _last_row(table) for stem, table in tables.items()},
+    }
+
+
+def write_summary(summary: dict[str, Any], folder: Path) -> None:
+    """Write ``summary.json``.
+
+    Raises:
+        OSError: If it cannot be written; then it is the former one.
+    """
+    text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
+    replace_file(folder / "summary.json", text.encode(), durable=False)
+
+
+def _last_row(table: Table) -> dict[str, float | None]:
+    last = {name: float(values[-1]) for name, values in table.columns.items()}
+    return {name: value if math.isfinite(value) else None for name, value in last.items()}
+
+
+def _versions(state: State) -> dict[str, str]:
+    """What the run used: DOLFINx only where there is a density."""
+    dolfinx = {}
+    if state.density is not None:
+        from meanformer.meshes.compat import DOLFINX_VERSION
+
+        dolfinx["dolfinx"] = DOLFINX_VERSION
+    found = {name: metadata.version(name) for name in ("numpy", "scipy", "mpi4py", "ducc0", "POT")}
+    return {
+        "meanformer": meanformer.__version__,
+        "python": platform.python_version(),
+        **dolfinx,
+        "mpi": LIBRARY,
+        **found,
+    }

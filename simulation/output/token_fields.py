@@ -1,0 +1,61 @@
+"""Fields of the tokens for ParaView: a VTK collection over time."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyvista as pv
+
+from meanformer.arrays import Array
+from meanformer.simulation.controller import Observer
+from meanformer.simulation.output.folder import on_root, replace_file
+from meanformer.simulation.output.vtk_series import Series, encoded
+from meanformer.simulation.state import State
+
+
+class TokenFields(Observer):
+    """Write the tokens to ``tokens/NNNNN.vtp``, collected with their times in ``tokens.pvd``.
+
+    Points have the fields ``number``, their global one, and ``velocity``.
+
+    Args:
+        folder: Where ``tokens.pvd`` goes.
+        samples: Samples of the run that goes on.
+        sampled: Time of the last of them: what is in ``tokens.pvd`` up to there is kept.
+    """
+
+    def __init__(self, folder: Path, samples: int = 0, sampled: float = -math.inf) -> None:
+        """Nothing is written before the first sample."""
+        self._series = Series(folder, "tokens", samples, sampled)
+        self._is_open = False
+
+    def sample(self, state: State) -> None:
+        """Append the present tokens."""
+        tokens = state.tokens
+        assert tokens is not None
+        mine = np.stack([tokens.points, tokens.velocity()])
+        shares = state.comm.gather(mine) or []
+        on_root(state.comm, partial(self._append, tokens.time, shares))
+
+    def _append(self, time: float, shares: list[Array]) -> None:
+        if not self._is_open:
+            self._series.open()
+            self._is_open = True
+        points, velocity = np.concatenate(shares, axis=1)
+        cloud = pv.PolyData(_placed(points))
+        cloud.point_data["number"] = np.arange(cloud.n_points)
+        cloud.point_data["velocity"] = _placed(velocity)
+        path = self._series.path(".vtp")
+        replace_file(path, encoded(cloud), durable=False)
+        self._series.append(time, path)
+        self._series.advance()
+
+
+def _placed(vectors: Array) -> Array:
+    """Vectors in the three coordinates of VTK, ``shape=(n, 3)``; of more, the first three."""
+    placed = np.zeros((len(vectors), 3))
+    placed[:, : vectors.shape[1]] = vectors[:, :3]
+    return placed

@@ -1,0 +1,1 @@
+"""Convergence studies: a case at several values of one key."""

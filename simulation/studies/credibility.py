@@ -1,0 +1,145 @@
+"""Which orders of convergence theory expects, and why one that was found is not to be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from meanformer.simulation.case.case import Case
+from meanformer.simulation.studies.quantities import L2, Quantity
+
+# Of the classical Runge-Kutta scheme of the tokens.
+_ORDER_OF_TOKENS = 4
+# Columns whose errors need not be a power of the size of the cells.
+_NO_POWERS = {"mass", "resolution", "halvings", "outflow"}
+# Above the largest expected, and between neighbours.
+_LARGEST_EXCESS = 1.0
+_LARGEST_SPREAD = 1.0
+# Of the least expected; and where nothing is expected.
+_LEAST_SHARE, _LEAST = 0.5, 0.25
+
+TOO_STEEP, TOO_FLAT, GROWS = "too steep", "too flat", "grows"
+_FLOORS = {
+    "pde.refinement": "the error of steps, box or reference, or round-off",
+    "time.step": "the error of the mesh or of the reference, or round-off",
+    "particles.number": "the error of the density or of the distance itself",
+}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The orders that theory allows.
+
+    Attributes:
+        lowest: The least, for a density that is smooth.
+        highest: The largest.
+        why: Where they come from.
+    """
+
+    lowest: float
+    highest: float
+    why: str
+
+
+def expected_orders(key: str, quantity: Quantity, case: Case) -> Expected | None:
+    """The orders of a study over ``key``; None where theory says nothing.
+
+    Args:
+        key: What is varied.
+        quantity: What errors are of.
+        case: Any of the study.
+    """
+    if key == "particles.number" and quantity.table != "pde":
+        return Expected(0.5, 0.5, "independent tokens")
+    if key == "time.step" and quantity.table == "particles":
+        return Expected(_ORDER_OF_TOKENS, _ORDER_OF_TOKENS, "the scheme of the tokens")
+    if quantity.table != "pde" or case.pde is None:
+        return None
+    degree = case.pde.degree
+    if key == "time.step":
+        from meanformer.integrators import (
+            imex,  # which brings DOLFINx
+            ssp,  # which brings DOLFINx
+        )
+
+        noise = case.noise.temperature > 0
+        order = imex.BY_DEGREE[degree].order if noise else ssp.BY_DEGREE[degree].order
+        return Expected(order, order, f"the time scheme that goes with degree {degree}")
+    if key != "pde.refinement" or not _NO_POWERS.isdisjoint(quantity.columns):
+        return None
+    if quantity.name == L2:
+        return Expected(degree + 1, degree + 1, "degree + 1")
+    return Expected(degree + 1, 2 * degree + 1, "degree + 1 to 2 degree + 1")
+
+
+def doubt_between(errors: tuple[float, float], order: float, expected: Expected | None) -> str:
+    """Why the order between two runs is not to be believed, in a word; "" if it may be.
+
+    Args:
+        errors: Of the coarser run, then of the finer one.
+        order: Between the two.
+        expected: By theory.
+    """
+    if np.isnan(order):
+        return ""
+    if errors[1] > errors[0]:
+        return GROWS
+    if expected is not None and order > expected.highest + _LARGEST_EXCESS:
+        return TOO_STEEP
+    return TOO_FLAT if order < _least(expected) else ""
+
+
+def _least(expected: Expected | None) -> float:
+    """The least order that may be believed."""
+    return _LEAST if expected is None else _LEAST_SHARE * expected.lowest
+
+
+def doubts(
+    key: str,
+    names: Sequence[str],
+    errors: Sequence[float],
+    orders: Sequence[float],
+    fitted: float,
+    expected: Expected | None,
+) -> tuple[str, ...]:
+    """Why the order fitted to a study is not to be believed, in sentences; none if it may be.
+
+    Args:
+        key: What is varied.
+        names: Its values in the runs that have errors, in words, from coarse to fine.
+        errors: Their errors.
+        orders: Between each run and the next, one fewer.
+        fitted: To all.
+        expected: By theory.
+    """
+    found = []
+    between = [
+        doubt_between(pair, order, expected)
+        for pair, order in zip(pairwise(errors), orders, strict=True)
+    ]
+    if expected is not None and fitted > expected.highest + _LARGEST_EXCESS:
+        most = f"{expected.highest + _LARGEST_EXCESS:g}"
+        found.append(f"it is above {most}, one more than expected: the coarse runs are too coarse")
+    still = 0
+    while still < len(between) and between[-1 - still] in (TOO_FLAT, GROWS):
+        still += 1
+    if still:
+        floor = _FLOORS.get(key, "an error that is not that of this key")
+        start = f"from {key} = {names[-1 - still]} on errors fall at less than order"
+        found.append(f"{start} {_least(expected):g}: what is left is {floor}")
+    growing = [i for i, doubt in enumerate(between[: len(between) - still]) if doubt == GROWS]
+    if growing:
+        first = growing[0]
+        found.append(
+            f"errors are not monotone: they grow from {names[first]} to {names[first + 1]}"
+        )
+    finite = [order for order in orders if np.isfinite(order)]
+    if not found and finite and max(finite) - min(finite) > _LARGEST_SPREAD:
+        found.append(
+            f"orders between neighbours, {min(finite):.2f} to {max(finite):.2f}, differ by more "
+            f"than {_LARGEST_SPREAD:g}: errors do not follow one power yet"
+        )
+    return tuple(found)

@@ -1,0 +1,76 @@
+"""The exact solution of a case, and what its tables would hold of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from meanformer.mpi import MPI
+
+import numpy as np
+
+from meanformer.arrays import Array
+from meanformer.attention import Attention, Space, Sphere
+from meanformer.attention.exact import exact_solution
+from meanformer.attention.measures import Measure, uniforms_per_sample
+from meanformer.attention.measures.image import Spread
+from meanformer.simulation.build.initial import initial_measure
+from meanformer.simulation.build.model import build_model
+from meanformer.simulation.case.case import Case, CaseError, Tokens
+from meanformer.simulation.observers.diagnostics import moments
+
+# Numbers of heights and of turns, by dimension. Poisson kernels have their moments to 1e-12 up to
+# |a| = 0.95, to 1e-5 up to 0.99.
+_RULES = {2: (1, 2**12), 3: (384, 512)}
+
+
+def exact_end(case: Case) -> Measure | None:
+    """The exact solution of a case at its end, where one is known: attention constant in time.
+
+    Raises:
+        CaseError: If it blows up before.
+    """
+    model = build_model(case.attention, case.space.dimension, case.time.end)
+    if isinstance(case.initial, Tokens) or not isinstance(model, Attention):
+        return None
+    start = initial_measure(case.initial, case.space.dimension)
+    try:
+        return exact_solution(model, start, case.time.end, case.noise.temperature)
+    except ArithmeticError as error:
+        raise CaseError([f"time.end: {error}; must be smaller"]) from None
+
+
+def exact_columns(measure: Measure) -> dict[str, float]:
+    """Those columns of ``pde.csv`` that are known for a measure: moments, and harmonics."""
+    if isinstance(measure.space, Sphere):
+        return moments(_represent(measure))
+    mean, covariance = cast(Spread, measure).moments()
+    d = len(mean)
+    columns = {f"mean_{i + 1}": mean[i] for i in range(d)}
+    columns |= {f"cov_{i + 1}{j + 1}": covariance[i, j] for i in range(d) for j in range(i, d)}
+    return {name: float(value) for name, value in columns.items()}
+
+
+@dataclass(frozen=True)
+class _Points:
+    """A measure of weighted points, on this rank alone."""
+
+    points: Array
+    weights: Array
+    space: Space
+    comm: MPI.Intracomm
+
+
+def _represent(measure: Measure) -> _Points:
+    """Weighted points that integrate smooth functions like a measure on a sphere.
+
+    The map that samples it from uniform numbers takes a rule for these to one for the measure.
+    """
+    heights, turns = _RULES[measure.space.dimension]
+    nodes, weights = np.polynomial.legendre.leggauss(heights)
+    uniforms = np.zeros((heights, turns, uniforms_per_sample(measure.space)))
+    uniforms[:, :, 1] = (nodes[:, None] + 1) / 2  # of use on the sphere
+    uniforms[:, :, -1] = (np.arange(turns) + 0.5) / turns  # periodic: equal weights
+    points = measure.sample(uniforms.reshape(heights * turns, -1))
+    shares = np.repeat(weights / 2 / turns, turns)
+    return _Points(points, shares, measure.space, MPI.COMM_SELF)

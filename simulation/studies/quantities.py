@@ -1,0 +1,117 @@
+"""What a convergence study measures at the end of a run: an error of the density, or columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from meanformer.mpi import MPI
+
+import numpy as np
+
+from meanformer.arrays import Array
+from meanformer.simulation.case.case import Case, CaseError
+from meanformer.simulation.case.errors import suggestion
+from meanformer.simulation.runner import Result, run
+
+L2 = "l2"
+MOMENTS = "moments"
+_TABLES = ("pde", "particles", "compare")
+# Of the final time: how long a run takes that is only asked for its columns.
+_MOMENT = 1e-6
+
+#: Names of columns by table.
+Columns = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What is measured.
+
+    Attributes:
+        name: "l2", "pde.moments", "pde.energy", ...
+        table: "pde", "particles" or "compare".
+        columns: Of that table; none for "l2".
+    """
+
+    name: str
+    table: str
+    columns: tuple[str, ...] = ()
+
+    def of(self, result: Result) -> Array:
+        """The columns at the end of a run, ``shape=(n,)``."""
+        table = getattr(result, self.table)
+        return np.array([table[name][-1] for name in self.columns])
+
+
+def find_quantity(wanted: str, has_l2: bool, columns: Callable[[], Columns]) -> Quantity:
+    """The quantity of a name, as the user gives it.
+
+    Args:
+        wanted: "l2", "moments", or a column with or without its table.
+        has_l2: Whether there is a density, whose exact solution is known.
+        columns: Says which columns there are, which takes a short run.
+
+    Raises:
+        CaseError: If there is none of that name.
+    """
+    if wanted == L2 and has_l2:
+        return Quantity(L2, "pde")
+    there = columns()
+    quantity = _find(wanted, there)
+    if quantity is not None:
+        return quantity
+    listed = [f"of {table}.csv {', '.join(names)}" for table, names in there.items()]
+    names = [name for names in there.values() for name in names]
+    names += [f"{table}.{name}" for table in there for name in there[table]]
+    groups = [L2] * has_l2 + [MOMENTS] * (_find(MOMENTS, there) is not None)
+    named = "".join(f"'{group}' or " for group in groups)
+    need = f"must be {named}a column: {'; '.join(listed)}"
+    why = "" if wanted != L2 else ": it needs a density whose exact solution is known"
+    raise CaseError(
+        [
+            f"quantity: {wanted!r} is not one of this case{why}; {need}"
+            f"{suggestion(wanted, [*groups, *names])}"
+        ],
+        "command line",
+    )
+
+
+def columns_of(cases: Sequence[Case], comm: MPI.Intracomm) -> Columns:
+    """The columns with numbers in them, by a short run of the first case that can start.
+
+    Collective.
+
+    Raises:
+        CaseError: If none can.
+    """
+    refused: CaseError | None = None
+    for case in cases:
+        time = case.time.model_copy(update={"end": _MOMENT * case.time.end})
+        pde = case.pde and case.pde.model_copy(update={"largest_unresolved": 1.0})
+        try:
+            result = run(case.model_copy(update={"time": time, "pde": pde}), comm=comm)
+        except CaseError as error:
+            refused = refused or error
+            continue
+        tables = {table: getattr(result, table) for table in _TABLES}
+        return {
+            table: [name for name, column in found.items() if np.isfinite(column[-1])]
+            for table, found in tables.items()
+            if found
+        }
+    assert refused is not None
+    raise refused
+
+
+def _find(wanted: str, there: Columns) -> Quantity | None:
+    """The quantity of that name; of the first table that has it."""
+    for table, names in there.items():
+        name = wanted.removeprefix(f"{table}.")
+        if name == MOMENTS:
+            parts = tuple(column for column in names if column.startswith(("mean_", "cov_")))
+            if parts:
+                return Quantity(f"{table}.{MOMENTS}", table, parts)
+        elif name in names:
+            return Quantity(f"{table}.{name}", table, (name,))
+    return None

@@ -1,0 +1,120 @@
+"""What every solver offers, whatever it solves: all that run loop, checkpoints and metrics know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from meanformer.mpi import MPI
+
+from meanformer.arrays import Array, Indices
+
+if TYPE_CHECKING:
+    from meanformer.attention import Space
+
+
+class WeightedPoints(Protocol):
+    """A measure as attention sees it: points with weights, distributed over ranks."""
+
+    @property
+    def comm(self) -> MPI.Intracomm:
+        """The ranks."""
+
+    @property
+    def space(self) -> Space:
+        """Where the points live."""
+
+    @property
+    def points(self) -> Array:
+        """This rank's points, ``shape=(n, d)``."""
+
+    @property
+    def weights(self) -> Array:
+        """This rank's weights, ``shape=(n,)``."""
+
+
+class Solver(Protocol):
+    """Something that moves in time."""
+
+    @property
+    def time(self) -> float:
+        """Time reached, dimensionless."""
+
+    @property
+    def steps(self) -> int:
+        """Steps taken."""
+
+    @property
+    def wall_time(self) -> dict[str, float]:
+        """Seconds spent in the solver's parts."""
+
+    def step(self, until: float) -> None:
+        """Take one step, which ends at ``until`` or before. Collective."""
+
+    def mass(self) -> float:
+        """Total mass; nan if the state is not finite. Collective."""
+
+
+class MeasureSolver(Solver, WeightedPoints, Protocol):
+    """A solver whose state is a measure, which can be kept and restored."""
+
+    @property
+    def automatic_step(self) -> float:
+        """The largest step that was safe when the last one began; infinite before the first."""
+
+    @property
+    def numbers(self) -> Indices:
+        """Numbers of this rank's rows in ``arrays``, the same on any number of ranks."""
+
+    def arrays(self) -> dict[str, Array]:
+        """All that a solver of the same problem needs to go on.
+
+        Returns:
+            Rows of this rank, ``shape=(len(numbers), ...)``, and numbers that are the same on all
+            ranks, ``shape=()``, by name.
+        """
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Go on from what ``arrays`` gave, with this rank's rows by ``numbers``."""
+
+
+class Density(MeasureSolver, Protocol):
+    """A solver for the density of tokens."""
+
+    @property
+    def outflow(self) -> float:
+        """Mass that has left through a boundary."""
+
+    @property
+    def temperature(self) -> float:
+        """kappa, the strength of the noise."""
+
+    @property
+    def point_numbers(self) -> Indices:
+        """Numbers that sort ``points`` in one order on any number of ranks, ``shape=(n,)``."""
+
+    def at(self, points: Array) -> Array:
+        """The density at points of this rank's choice, ``shape=(m,)``. Collective."""
+
+    def integral(self, values: Array) -> float:
+        """The integral over space of a function given at ``points``. Collective."""
+
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest value. Collective."""
+
+    def entropy(self) -> float:
+        """H = int rho log rho. Collective."""
+
+    def close(self) -> None:
+        """Free what Python does not. Collective."""
+
+
+class Tokens(MeasureSolver, Protocol):
+    """A solver for the tokens themselves."""
+
+    @property
+    def number(self) -> int:
+        """Tokens on all ranks."""
+
+    def velocity(self) -> Array:
+        """The velocity at the present tokens, ``shape=(n, d)``. Collective."""
