@@ -79,10 +79,10 @@ def sample_with_fault(self, state):
 
 
 MODULES = {
-    "Checkpoints": "checkpoints",
-    "DensityDiagnostics": "density_diagnostics",
-    "DensityFields": "density_fields",
-    "TokenDiagnostics": "diagnostics",
+    "Checkpoints": "output.checkpoints",
+    "DensityDiagnostics": "observers.density_diagnostics",
+    "DensityFields": "output.density_fields",
+    "TokenDiagnostics": "observers.diagnostics",
 }
 
 
