@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from meanformer.mpi import MPI
 
@@ -53,6 +53,20 @@ class Solver(Protocol):
 
     def mass(self) -> float:
         """Total mass; nan if the state is not finite. Collective."""
+
+
+_Solver = TypeVar("_Solver", bound=Solver)
+
+
+def advance(solver: _Solver, until: float) -> _Solver:
+    """Take steps until a time; the solver itself. Collective.
+
+    Raises:
+        SolverError: If the solver cannot go on.
+    """
+    while solver.time < until:
+        solver.step(until)
+    return solver
 
 
 class MeasureSolver(Solver, WeightedPoints, Protocol):

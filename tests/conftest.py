@@ -75,6 +75,31 @@ def verify(request):
     return note
 
 
+@pytest.fixture
+def rate():
+    """The order of convergence, as the two finest meshes show it."""
+
+    def observed(errors, sizes):
+        """p of errors C h^p, h = 1/size."""
+        return float(np.log(errors[-2] / errors[-1]) / np.log(sizes[-1] / sizes[-2]))
+
+    return observed
+
+
+@pytest.fixture
+def verify_order(verify, rate):
+    """Note the order of errors on meshes; the claim is what theory says only if it is seen."""
+
+    def note(what, expected, oracle, errors, sizes, *more):
+        order = rate(errors, sizes)
+        seen = abs(order - expected) <= 0.1
+        claim = f"order {expected}" if seen else f"order {order:.1f} ({expected} expected)"
+        verify(f"{claim} of {what}", oracle, "; ".join((f"{order:.2f}", *more)))
+        return order
+
+    return note
+
+
 class Claims:
     """What the tests note, of all workers."""
 

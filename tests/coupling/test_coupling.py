@@ -22,6 +22,7 @@ from meanformer.coupling.wasserstein import w1
 from meanformer.meshes import icosphere
 from meanformer.particles import TokenSolver
 from meanformer.pde import DensitySolver
+from meanformer.solvers import advance
 
 TWO_CAPS = Mixture(
     (VonMisesFisher((0.0, 0.0, 1.0), 8.0), VonMisesFisher((1.0, 0.0, 0.0), 8.0)), (0.6, 0.4)
@@ -40,11 +41,6 @@ def density_solver(level=3, comm=MPI.COMM_SELF, measure=TWO_CAPS):
 def token_solver(number, seed=0, comm=MPI.COMM_SELF, measure=TWO_CAPS):
     points = sample_tokens(measure, number, seed, comm)
     return TokenSolver(points, SOFTMAX, Sphere(3), comm)
-
-
-def advance(solver, end):
-    while solver.time < end:
-        solver.step(end)
 
 
 def root_mean_square(values):

@@ -11,6 +11,7 @@ from meanformer.attention.measures import Gaussian, Mixture, VonMisesFisher
 from meanformer.meshes import box, circle, icosphere
 from meanformer.pde import DensitySolver
 from meanformer.pde.dg.dissipation import dissipation
+from meanformer.solvers import advance
 
 TURN = Rotation.from_euler("xyz", [0.3, 0.5, 0.7]).as_matrix()
 CAPS = {
@@ -40,11 +41,6 @@ def free_energy(solver, attention):
     return solver.temperature * solver.entropy() - energy
 
 
-def advance(solver, end):
-    while solver.time < end:
-        solver.step(end)
-
-
 def defect(solver, attention):
     """How far the fall of the free energy is from the integral of the dissipation, relatively."""
 
@@ -65,16 +61,17 @@ def defect(solver, attention):
 @pytest.mark.verification
 @pytest.mark.parametrize("law", ["softmax", "unnormalised", "sinkhorn", "l2", "linear"])
 @pytest.mark.parametrize("temperature", [0.0, 0.3])
-def test_identity_on_the_circle(verify, law, temperature):
+def test_identity_on_the_circle(verify, rate, law, temperature):
     attention = Attention(law, 2.0)
-    errors = [defect(solver_of(2, n, attention, temperature), attention) for n in (40, 80, 160)]
+    sizes = [40, 80, 160]
+    errors = [defect(solver_of(2, n, attention, temperature), attention) for n in sizes]
     verify(
         f"free energy falls by the dissipation, {law}, kappa = {temperature:g}, S^1",
         "dF/dt, Simpson's rule",
-        f"off by {errors[-1]:.0e}, order {np.log2(errors[0] / errors[-1]) / 2:.1f}",
+        f"off by {errors[-1]:.0e}, order {rate(errors, sizes):.1f}",
     )
     assert errors[-1] < 1e-6
-    assert np.log2(errors[0] / errors[-1]) / 2 > 2.8
+    assert rate(errors, sizes) > 2.8
 
 
 @pytest.mark.verification
@@ -82,10 +79,10 @@ def test_identity_on_the_circle(verify, law, temperature):
     "law, matrix", [("softmax", NON_SYMMETRIC), ("unnormalised", None), ("sinkhorn", None)]
 )
 @pytest.mark.parametrize("temperature", [0.0, 0.1])
-def test_identity_on_the_sphere(verify, law, matrix, temperature):
+def test_identity_on_the_sphere(verify, rate, law, matrix, temperature):
     attention = Attention(law, 1.5, matrix, value=None if matrix is None else matrix.T)
     errors = [defect(solver_of(3, n, attention, temperature), attention) for n in (1, 2, 3)]
-    order = np.log2(errors[0] / errors[-1]) / 2
+    order = rate(errors, [2, 4, 8])
     verify(
         f"free energy falls by the dissipation, {law}, kappa = {temperature:g}, S^2"
         + ("" if matrix is None else ", matrices without symmetry"),
