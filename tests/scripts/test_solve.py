@@ -16,10 +16,10 @@ from meanformer.scripts.main import main
 from meanformer.simulation import Case, CaseError, run
 from meanformer.simulation.observers.diagnostics import TokenDiagnostics
 from meanformer.simulation.output.folder import locked
+from meanformer.tests.simulation.case.wrong_cases import WRONG
 
 ROOT = Path(meanformer.__file__).parent
 MPIRUN = shutil.which("mpirun")
-WRONG = tomllib.loads((ROOT / "tests/simulation/case/wrong_cases.toml").read_text())
 RIGHT = """
 [attention]
 beta = 1.0

@@ -23,10 +23,9 @@ from meanformer.simulation.case.case import (
     as_matrix,
 )
 from meanformer.simulation.case.types import unit
+from meanformer.tests.simulation.case.wrong_cases import WRONG
 
-HERE = Path(__file__).parent
-WRONG = tomllib.loads((HERE / "wrong_cases.toml").read_text(encoding="utf-8"))
-TWO_CAPS = HERE.parents[2] / "cases" / "two-caps.toml"
+TWO_CAPS = Path(__file__).parents[3] / "cases" / "two-caps.toml"
 
 MINIMAL = """
 attention.beta = 4.0
