@@ -6,7 +6,9 @@ from meanformer.mpi import MPI
 
 from meanformer.attention import Model
 from meanformer.pde import DensitySolver, InitialDensityError, PetscOptionError
-from meanformer.simulation.case import case as c
+from meanformer.simulation.case.case import Case
+from meanformer.simulation.case.errors import CaseError
+from meanformer.simulation.case.tables import PdeTable
 from meanformer.simulation.build.initial import initial_measure
 from meanformer.simulation.build.mesh import build_mesh
 
@@ -14,7 +16,7 @@ _LARGEST_MASS_ERROR = 0.02
 
 
 def build_density(
-    case: c.Case, pde: c.PdeTable, attention: Model, step: float | None, comm: MPI.Intracomm
+    case: Case, pde: PdeTable, attention: Model, step: float | None, comm: MPI.Intracomm
 ) -> tuple[DensitySolver, str]:
     """Make the mesh and the density on it. Collective over ``comm``.
 
@@ -47,7 +49,7 @@ def build_density(
     except InitialDensityError as error:
         raise _unresolved(pde, str(error)) from None
     except PetscOptionError as error:
-        raise c.CaseError([f"--petsc: {error}"], "command line") from None
+        raise CaseError([f"--petsc: {error}"], "command line") from None
     if abs(solver.initial_mass - 1) > _LARGEST_MASS_ERROR:
         mass = solver.initial_mass
         solver.close()
@@ -55,7 +57,7 @@ def build_density(
     return solver, advice
 
 
-def _unresolved(table: c.PdeTable, why: str, outside: bool = False) -> c.CaseError:
+def _unresolved(table: PdeTable, why: str, outside: bool = False) -> CaseError:
     """What to do about a start that is not on the mesh; ``outside``: some of it may be beyond."""
     if table.mesh is not None:
         mesh, need = f"pde.mesh = {table.mesh!r}", "the mesh finer"
@@ -66,6 +68,6 @@ def _unresolved(table: c.PdeTable, why: str, outside: bool = False) -> c.CaseErr
         need += "(if it does not hold the mass) larger" if outside else "smaller"
     else:
         mesh, need = f"pde.refinement = {table.refinement}", "pde.refinement larger"
-    return c.CaseError(
+    return CaseError(
         [f"initial: the mesh of {mesh} does not resolve it: {why}; must be smoother, or {need}"]
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from meanformer.attention import measures as m
 from meanformer.simulation.case import measures as c
-from meanformer.simulation.case.initial import Initial
+from meanformer.simulation.case.types import Table
 
 
-def initial_measure(table: Initial, dimension: int) -> m.Measure:
+def initial_measure(table: Table, dimension: int) -> m.Measure:
     """The measure that a table ``[initial]`` with a density describes.
 
     Args:

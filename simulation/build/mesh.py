@@ -9,17 +9,17 @@ from dolfinx import mesh
 
 from meanformer.meshes import box, circle, icosphere
 from meanformer.meshes.files.reading import read_mesh_and_seam
-from meanformer.simulation.case import case as c
+from meanformer.simulation.case.errors import CaseError
+from meanformer.simulation.case.tables import MESHES, PdeTable, SpaceTable
 from meanformer.simulation.warn import warn
 
-_CELLS_OF_COARSEST_CIRCLE = 10
 _FLAT = {1: "a straight line of intervals", 2: "a planar mesh of triangles"}
 _FLAT |= {3: "a volume of tetrahedra"}
 _CURVED = {1: "a curve of intervals", 2: "a surface of triangles"}
 
 
 def build_mesh(
-    pde: c.PdeTable, space: c.SpaceTable, title: str, comm: MPI.Intracomm
+    pde: PdeTable, space: SpaceTable, title: str, comm: MPI.Intracomm
 ) -> tuple[mesh.Mesh, str]:
     """The mesh of the density, and what to say of mass that leaves it. Collective over ``comm``.
 
@@ -36,7 +36,7 @@ def build_mesh(
     if space.kind == "sphere" and space.dimension == 3:
         return icosphere(comm, level=pde.refinement, geometry_degree=curved), ""
     if space.kind == "sphere":
-        cells = _CELLS_OF_COARSEST_CIRCLE * 2**pde.refinement
+        cells = MESHES["sphere", 2].cells * 2**pde.refinement
         return circle(comm, cells=cells, geometry_degree=curved), ""
     assert pde.half_width is not None
     domain = box(
@@ -46,17 +46,17 @@ def build_mesh(
 
 
 def _from_file(
-    path: str, space: c.SpaceTable, title: str, comm: MPI.Intracomm
+    path: str, space: SpaceTable, title: str, comm: MPI.Intracomm
 ) -> tuple[mesh.Mesh, str]:
     """The mesh of a gmsh file."""
     try:
         domain, seam = read_mesh_and_seam(path, comm)
     except ValueError as error:
-        raise c.CaseError([f"pde.mesh: {error}"]) from None
+        raise CaseError([f"pde.mesh: {error}"]) from None
     tdim, gdim, dimension = domain.topology.dim, domain.geometry.dim, space.dimension
     if tdim != dimension:
         is_there = _FLAT[tdim] if tdim == gdim else f"{_CURVED[tdim]} in R^{gdim}"
-        raise c.CaseError(
+        raise CaseError(
             [
                 f"pde.mesh: {path} is {is_there}; must be {_FLAT[dimension]}, as "
                 f"space.dimension = {dimension}"
@@ -64,7 +64,7 @@ def _from_file(
         )
     if gdim != dimension:
         name, low, high = _widest_of_the_last(domain, dimension)
-        raise c.CaseError(
+        raise CaseError(
             [
                 f"pde.mesh: {path} has nodes with {name} from {low:.10g} to {high:.10g}; must be "
                 f"{_FLAT[dimension]}, with one {name}, as space.dimension = {dimension}"

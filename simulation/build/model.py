@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 from meanformer.attention import Attention, Head, Model, Schedule, random_values
-from meanformer.simulation.case import case as c
+from meanformer.simulation.case.attention import AttentionTable, HeadsTable
+from meanformer.simulation.case.types import as_matrix
 
 
-def build_model(table: c.AttentionTable, dimension: int, end: float) -> Model:
+def build_model(table: AttentionTable, dimension: int, end: float) -> Model:
     """The attention as a function of time.
 
     Args:
@@ -27,10 +28,10 @@ def build_model(table: c.AttentionTable, dimension: int, end: float) -> Model:
     return random_values(attention, dimension, count, random.seed, random.scale, random.duration)
 
 
-def _attention(table: c.AttentionTable, layer: c.HeadsTable, dimension: int) -> Attention:
+def _attention(table: AttentionTable, layer: HeadsTable, dimension: int) -> Attention:
     """The attention of one layer."""
     heads = tuple(
-        Head(*(c.as_matrix(entry, dimension) for entry in (head.query, head.key, head.value)))
+        Head(*(as_matrix(entry, dimension) for entry in (head.query, head.key, head.value)))
         for head in layer.all_heads
     )
     # What a law does not have, it does not read.

@@ -7,13 +7,14 @@ from meanformer.mpi import MPI
 from meanformer.attention import Euclidean, Sphere
 from meanformer.coupling import TokenReplicas, calibrate, sample_tokens, share_of
 from meanformer.particles import TokenSolver
-from meanformer.simulation.case import case as c
+from meanformer.simulation.case.case import Case
+from meanformer.simulation.case.tokens import Tokens
 from meanformer.simulation.build.initial import initial_measure
 from meanformer.simulation.build.model import build_model
 from meanformer.simulation.state import State
 
 
-def build(case: c.Case, comm: MPI.Intracomm) -> State:
+def build(case: Case, comm: MPI.Intracomm) -> State:
     """Make mesh, initial measure and solvers. Collective over ``comm``.
 
     Raises:
@@ -32,7 +33,7 @@ def build(case: c.Case, comm: MPI.Intracomm) -> State:
         state.density, state.advice = build_density(case, case.pde, attention, step, comm)
     if case.particles is not None:
         number, seed = case.particles.number, case.particles.seed
-        if isinstance(case.initial, c.Tokens):
+        if isinstance(case.initial, Tokens):
             points = case.initial.load(case.space.kind)[share_of(number, comm)]
         else:
             points = sample_tokens(initial_measure(case.initial, dimension), number, seed, comm)

@@ -5,7 +5,7 @@ from typing import Literal, TypeVar
 
 from pydantic import Field, model_validator
 
-from meanformer.simulation.case.errors import refusal
+from meanformer.simulation.case.errors import Problems, refuse
 from meanformer.simulation.case.types import Matrix, NonNegative, Off, Positive, Table
 
 __all__ = [
@@ -95,8 +95,7 @@ class LawTable(Table):
             for key, law in _LAW_OF.items()
             if getattr(self, key) is not None and self.law != law
         ]
-        if problems:
-            raise refusal(*problems)
+        refuse(problems)
         return self
 
 
@@ -119,13 +118,9 @@ class AttentionTable(HeadsTable, LawTable):
             _refuse_beside(self, (*_MATRICES, "heads"), "'layers', which have their own")
             _refuse_beside(self, ("random_values",), "'layers', which have values of their own")
         if self.random_values is not None:
-            problems = [
-                (f"{prefix}value", "not allowed beside 'random_values'; must be left out")
-                for prefix, table in _tables(self)
-                if table.value is not None
-            ]
-            if problems:
-                raise refusal(*problems)
+            message = "not allowed beside 'random_values'; must be left out"
+            given = [prefix for prefix, table in _tables(self) if table.value is not None]
+            refuse([(f"{prefix}value", message) for prefix in given])
         return self
 
 
@@ -151,7 +146,7 @@ def with_default_model(attention: AttentionTable) -> AttentionTable:
     return _with_identities(attention, ("query", "key") if drawn else _MATRICES)
 
 
-def attention_problems(attention: AttentionTable, dimension: int) -> list[tuple[str, str]]:
+def attention_problems(attention: AttentionTable, dimension: int) -> Problems:
     """Pairs (key below ``attention``, message) of matrices that do not fit the dimension."""
     return [
         (f"{prefix}{key}", message)
@@ -162,13 +157,8 @@ def attention_problems(attention: AttentionTable, dimension: int) -> list[tuple[
 
 def _refuse_beside(table: Table, keys: tuple[str, ...], other: str) -> None:
     """Refuse those of the keys that are given."""
-    problems = [
-        (key, f"not allowed beside {other}; must be left out")
-        for key in keys
-        if getattr(table, key) is not None
-    ]
-    if problems:
-        raise refusal(*problems)
+    given = [key for key in keys if getattr(table, key) is not None]
+    refuse([(key, f"not allowed beside {other}; must be left out") for key in given])
 
 
 def _with_identities(table: _Heads, keys: tuple[str, ...]) -> _Heads:
@@ -193,7 +183,7 @@ def _tables(attention: AttentionTable) -> Iterator[tuple[str, HeadTable]]:
             yield f"{prefix}heads[{i}].", head
 
 
-def _misfits(head: HeadTable, dimension: int) -> list[tuple[str, str]]:
+def _misfits(head: HeadTable, dimension: int) -> Problems:
     """Pairs (key, message) of the matrices of one head that do not fit."""
     d = dimension
     given = {key: m for key in _MATRICES if isinstance(m := getattr(head, key), tuple)}

@@ -11,27 +11,14 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from meanformer.simulation.case.attention import (
     MOST_LAYERS,
     AttentionTable,
-    HeadsTable,
-    HeadTable,
-    LayerTable,
-    RandomValuesTable,
     attention_problems,
     with_default_model,
 )
-from meanformer.simulation.case.errors import CaseError, explain, refusal
+from meanformer.simulation.case.errors import CaseError, explain, refusal, refuse
 from meanformer.simulation.case.initial import Initial, initial_problems, with_default_axis
-from meanformer.simulation.case.measures import (
-    Box,
-    Component,
-    Gaussian,
-    Harmonic,
-    Mixture,
-    PoissonKernel,
-    Uniform,
-    VonMisesFisher,
-)
 from meanformer.simulation.case.overrides import apply_overrides
 from meanformer.simulation.case.reading import plain, read_toml
+from meanformer.simulation.case.schema import Schema, schema_of
 from meanformer.simulation.case.tables import (
     CompareTable,
     NoiseTable,
@@ -46,36 +33,9 @@ from meanformer.simulation.case.tables import (
     with_default_metrics,
 )
 from meanformer.simulation.case.tokens import Tokens
-from meanformer.simulation.case.types import Matrix, Table, as_matrix
+from meanformer.simulation.case.types import Table
 
-__all__ = [
-    "AttentionTable",
-    "Box",
-    "Case",
-    "CaseError",
-    "CompareTable",
-    "Component",
-    "Gaussian",
-    "Harmonic",
-    "HeadTable",
-    "HeadsTable",
-    "Initial",
-    "LayerTable",
-    "Matrix",
-    "Mixture",
-    "NoiseTable",
-    "OutputTable",
-    "ParticlesTable",
-    "PdeTable",
-    "PoissonKernel",
-    "RandomValuesTable",
-    "SpaceTable",
-    "TimeTable",
-    "Tokens",
-    "Uniform",
-    "VonMisesFisher",
-    "as_matrix",
-]
+__all__ = ["Case", "CaseError"]
 
 
 class Case(Table):
@@ -152,26 +112,20 @@ class Case(Table):
 
     @field_validator("attention", mode="after")
     @classmethod
-    def _attention_fits_space(
-        cls, attention: AttentionTable, info: ValidationInfo
-    ) -> AttentionTable:
+    def _attention_fits(cls, attention: AttentionTable, info: ValidationInfo) -> AttentionTable:
         if "space" not in info.data:
             return attention
-        problems = attention_problems(attention, info.data["space"].dimension)
-        if problems:
-            raise refusal(*problems)
+        refuse(attention_problems(attention, info.data["space"].dimension))
         return with_default_model(attention)
 
     @field_validator("initial", mode="after")
     @classmethod
-    def _initial_fits_space(cls, initial: Initial, info: ValidationInfo) -> Initial:
-        if "space" not in info.data:
+    def _initial_fits(cls, initial: Initial, info: ValidationInfo) -> Initial:
+        space = info.data.get("space")
+        if space is None:
             return initial
-        space = info.data["space"]
         initial = with_default_axis(initial, space.dimension)
-        problems = initial_problems(initial, space.dimension, space.kind)
-        if problems:
-            raise refusal(*problems)
+        refuse(initial_problems(initial, space.dimension, space.kind))
         return initial
 
     @field_validator("pde", mode="after")
@@ -181,26 +135,18 @@ class Case(Table):
             return None
         space, noise = info.data.get("space"), info.data.get("noise")
         if space is not None and noise is not None:
-            problems = pde_problems(pde, space, noise)
-            if problems:
-                raise refusal(*problems)
+            refuse(pde_problems(pde, space, noise))
             pde = with_default_mesh(pde, space)
         if isinstance(info.data.get("initial"), Tokens):
             raise refusal(
-                (
-                    "",
-                    "not allowed with initial.kind = 'tokens', a sum of point masses, which has no "
-                    "density; initial.kind must be one with a density, or leave [pde] out",
-                )
+                "not allowed with initial.kind = 'tokens', a sum of point masses, which has no "
+                "density; initial.kind must be one with a density, or leave [pde] out"
             )
         attention = info.data.get("attention")
         if attention is not None and attention.law == "hardmax":
             raise refusal(
-                (
-                    "",
-                    "not allowed with attention.law = 'hardmax', a law of tokens: a density is "
-                    "positive everywhere; attention.law must be another, or leave [pde] out",
-                )
+                "not allowed with attention.law = 'hardmax', a law of tokens: a density is "
+                "positive everywhere; attention.law must be another, or leave [pde] out"
             )
         return pde
 
@@ -211,28 +157,20 @@ class Case(Table):
     ) -> ParticlesTable | None:
         if particles is None:
             if "pde" in info.data and info.data["pde"] is None:
-                raise refusal(
-                    ("", "missing; must have at least one of the tables [pde], [particles]")
-                )
+                raise refusal("missing; must have at least one of the tables [pde], [particles]")
             return None
-        noise = info.data.get("noise")
+        noise, initial = info.data.get("noise"), info.data.get("initial")
         if noise is not None and noise.temperature > 0:
             raise refusal(
-                (
-                    "",
-                    "not supported in this version with noise.temperature > 0; "
-                    "must be left out, or noise.temperature 0",
-                )
+                "not supported in this version with noise.temperature > 0; "
+                "must be left out, or noise.temperature 0"
             )
-        initial = info.data.get("initial")
-        if not isinstance(initial, Tokens):
+        if not isinstance(initial, Tokens) or particles.number == initial.number:
             return particles
-        if "number" not in particles.model_fields_set:
-            return particles.model_copy(update={"number": initial.number})
-        if particles.number != initial.number:
+        if "number" in particles.model_fields_set:
             need = f"must be {initial.number}, the number of tokens given, or left out"
-            raise refusal(("number", f"{particles.number} is not allowed; {need}"))
-        return particles
+            raise refusal(f"{particles.number} is not allowed; {need}", "number")
+        return particles.model_copy(update={"number": initial.number})
 
     @field_validator("time", mode="after")
     @classmethod
@@ -243,7 +181,7 @@ class Case(Table):
         latest = MOST_LAYERS * attention.random_values.duration
         if time.end > latest:
             need = f"must be at most {MOST_LAYERS} layers of attention.random_values.duration"
-            raise refusal(("end", f"{time.end!r} is not allowed; {need}, {latest:g}"))
+            raise refusal(f"{time.end!r} is not allowed; {need}, {latest:g}", "end")
         return time
 
     @field_validator("compare", mode="after")
@@ -255,16 +193,14 @@ class Case(Table):
             return compare
         both = info.data["pde"] is not None and info.data["particles"] is not None
         if compare is not None and not both:
-            raise refusal(("", "not allowed with one solver; must have both [pde] and [particles]"))
+            raise refusal("not allowed with one solver; must have both [pde] and [particles]")
         if not both or "space" not in info.data:
             return compare
         compare = compare or CompareTable()
-        problems = compare_problems(compare, info.data["space"])
-        if problems:
-            raise refusal(*problems)
+        refuse(compare_problems(compare, info.data["space"]))
         return with_default_metrics(compare, info.data["space"])
 
 
 @functools.cache
-def _schema() -> dict[str, Any]:
-    return Case.model_json_schema()
+def _schema() -> Schema:
+    return schema_of(Case)

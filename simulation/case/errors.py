@@ -1,11 +1,6 @@
-"""Problems of a case file, told in the user's own keys.
+"""Problems of a case, told in the user's own keys: what pydantic found, as readable lines.
 
-Pydantic validates; this module turns what it found into one readable message. Paths, allowed
-values and suggestions all come from the JSON schema of the model and the constraints in it, so a
-new key or bound needs no entry here. Fields may add to their schema:
-
-* ``phrase``: what the value must be, where the generated wording would not do;
-* ``planned``: regular expressions of values that are known but not supported yet.
+Paths, allowed values and suggestions all come from the schema of the model.
 """
 
 import difflib
@@ -18,50 +13,50 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-__all__ = ["CaseError", "explain", "refusal", "suggestion"]
+from meanformer.simulation.case.schema import Schema, choices, requirement
 
-Schema = Mapping[str, Any]
+__all__ = ["CaseError", "Problems", "explain", "refusal", "refuse", "show", "suggestion"]
 
 _MISSING = object()
 _LONGEST_VALUE = 60
+
+Problems = list[tuple[str, str]]
+"""Pairs of a key, relative to the value validated (``""`` for the value itself,
+``"components[1].mean"`` below it), and the message after the colon."""
 
 
 class CaseError(ValueError):
     """A case that cannot be run, with every problem found in it.
 
-    Args:
+    Attributes:
         problems: One line each, starting with the full path of the key.
         source: Where the case came from, usually the path of its file; None if unknown.
-
-    Attributes:
-        problems: The same lines.
-        source: The same source.
     """
 
     def __init__(self, problems: Iterable[str], source: str | None = None) -> None:
-        """Keep the problems and the source."""
         self.problems = tuple(problems)
         self.source = source
         super().__init__(self.problems, source)
 
     def __str__(self) -> str:
         """The source, then one indented line for each problem."""
-        if len(self.problems) == 1:
-            count = "1 problem"
-        else:
-            count = f"{len(self.problems)} problems"
-        return "\n".join(
-            [f"{self.source or 'case'}: {count}", *(f"  {line}" for line in self.problems)]
-        )
+        count = len(self.problems)
+        head = f"{self.source or 'case'}: {count} problem{'' if count == 1 else 's'}"
+        return "\n".join([head, *(f"  {line}" for line in self.problems)])
 
 
-def refusal(*problems: tuple[str, str]) -> PydanticCustomError:
-    """The error a validator raises to say itself what is wrong.
+def refusal(message: str, key: str = "") -> PydanticCustomError:
+    """The error a validator raises to say itself what is wrong with its value, or a key below."""
+    return _refusal([(key, message)])
 
-    Args:
-        problems: Pairs of a key, relative to the value validated (``""`` for the value itself,
-            ``"components[1].mean"`` below it), and the message after the colon.
-    """
+
+def refuse(problems: Problems) -> None:
+    """Raise the error of a validator that says itself what is wrong, if anything is."""
+    if problems:
+        raise _refusal(problems)
+
+
+def _refusal(problems: Problems) -> PydanticCustomError:
     return PydanticCustomError("refused", "{problems}", {"problems": problems})
 
 
@@ -71,7 +66,7 @@ def explain(error: ValidationError, data: object, schema: Schema) -> list[str]:
     Args:
         error: What validation of ``data`` raised.
         data: The mapping that was validated.
-        schema: JSON schema of the model.
+        schema: That of the model.
     """
     messages: dict[str, str] = {}
     short = set()
@@ -81,12 +76,11 @@ def explain(error: ValidationError, data: object, schema: Schema) -> list[str]:
             if item["type"] == "too_short":
                 short.add(path)
     # A list is also called too short when its entries are wrong: then only they are told.
-    told = [
-        path
-        for path in messages
+    return [
+        f"{path}: {message}"
+        for path, message in messages.items()
         if not (path in short and any(other.startswith(f"{path}[") for other in messages))
     ]
-    return [f"{path}: {messages[path]}" for path in told]
 
 
 def suggestion(value: object, options: Iterable[str]) -> str:
@@ -104,118 +98,43 @@ def _problems(
     context: Mapping[str, Any] | None,
     data: object,
     schema: Schema,
-) -> list[tuple[str, str]]:
+) -> Problems:
     """Pairs (key path, message) for one pydantic error."""
     if kind in ("extra_forbidden", "invalid_key"):
         path, parent, _ = _locate(loc[:-1], data, schema)
-        key = str(loc[-1])
-        return [(_join(path, _quoted(key)), _unknown_key(key, parent))]
+        key, allowed = str(loc[-1]), sorted(parent["properties"])
+        listed = f"unknown key; allowed: {', '.join(allowed)}"
+        return [(_join(path, _quoted(key)), listed + suggestion(key, allowed))]
     path, node, value = _locate(loc, data, schema)
-    if kind == "refused" and context is not None and "problems" in context:
+    if kind == "refused" and context is not None:
         return [(_join(path, key), message) for key, message in context["problems"]]
     if kind in ("union_tag_invalid", "union_tag_not_found") and isinstance(value, Mapping):
-        key, node = _tag(node)
-        path, value = _join(path, key), value.get(key, _MISSING)
-    if kind == "missing" or value is _MISSING:
-        return [(_join(path, key), f"missing; {need}") for key, need in _required(node, schema)]
-    return [(path, _wrong_value(value, node, schema))]
+        path, value, node = _join(path, node["tag"]), value.get(node["tag"], _MISSING), _tag(node)
+    if value is _MISSING:
+        return [(_join(path, key), f"missing; {need}") for key, need in _required(node)]
+    return [(path, _wrong_value(value, node))]
 
 
-def _required(node: Schema, schema: Schema) -> list[tuple[str, str]]:
+def _required(node: Schema) -> Problems:
     """The keys to give where a value is missing: a table's own required keys, or the value."""
-    properties: Mapping[str, Schema] = node.get("properties", {})
-    if properties and node.get("required"):
+    if needed := node.get("required"):
+        parts = node["properties"]
         return [
-            (_join(key, below), need)
-            for key in node["required"]
-            for below, need in _required(_resolve(properties[key], schema), schema)
+            (_join(key, below), need) for key in needed for below, need in _required(parts[key])
         ]
-    key, node = _tag(node) if "discriminator" in node else ("", node)
-    return [(key, _requirement(node, schema))]
+    return [(node["tag"], requirement(_tag(node)))] if "tag" in node else [("", requirement(node))]
 
 
-def _tag(union: Schema) -> tuple[str, Schema]:
-    """The key that tells the members of a union apart, and the schema of its value."""
-    tag = union["discriminator"]
-    beside = {key: entry for key, entry in union.items() if key not in ("discriminator", "oneOf")}
-    return tag["propertyName"], {**beside, "enum": list(tag["mapping"])}
+def _tag(union: Schema) -> Schema:
+    """The schema of the key that tells the members of a union apart."""
+    return {"enum": list(union["members"])}
 
 
-def _unknown_key(key: str, table: Schema) -> str:
-    allowed = sorted(table.get("properties", {}))
-    listed = f"allowed: {', '.join(allowed)}"
-    return f"unknown key; {listed}{suggestion(key, allowed)}"
-
-
-def _wrong_value(value: object, node: Schema, schema: Schema) -> str:
-    text = value if isinstance(value, str) else _show(value)
-    planned = any(re.fullmatch(pattern, text) for pattern in node.get("planned", ()))
-    verdict = "not supported in this version" if planned else "not allowed"
+def _wrong_value(value: object, node: Schema) -> str:
+    need = requirement(node)
     if isinstance(value, float) and not math.isfinite(value):
-        need = _requirement(node, schema, finite=True)
-    else:
-        need = _requirement(node, schema)
-    near = "" if planned else suggestion(value, _choices(node))
-    return f"{_show(value)} is {verdict}; {need}{near}"
-
-
-def _requirement(node: Schema, schema: Schema, finite: bool = False) -> str:
-    """``allowed: a, b`` where the values can be listed, else ``must be ...``."""
-    if "anyOf" not in node and "phrase" not in node and (choices := _choices(node)):
-        return f"allowed: {', '.join(choices)}"
-    return f"must be {_phrase(node, schema, finite)}"
-
-
-def _phrase(node: Schema, schema: Schema, finite: bool = False) -> str:
-    """What the schema asks for, in words."""
-    node = _resolve(node, schema)
-    if "phrase" in node:
-        return str(node["phrase"])
-    if "anyOf" in node:
-        return " or ".join(_phrase(member, schema, finite) for member in node["anyOf"])
-    if "discriminator" in node:
-        return f"a table with the key '{_tag(node)[0]}'"
-    if choices := _choices(node):
-        return " or ".join(f"'{choice}'" for choice in choices)
-    match node.get("type"):
-        case "number" | "integer":
-            return _number_phrase(node, finite)
-        case "string":
-            return "a non-empty string" if node.get("minLength") else "a string"
-        case "boolean":
-            return "true or false"
-        case "array":
-            length = "a non-empty list" if node.get("minItems") else "a list"
-            if "maxItems" in node:
-                length += f" of at most {node['maxItems']} entries"
-            return f"{length}, each entry {_phrase(node['items'], schema)}"
-        case "object":
-            return f"a table with keys from: {', '.join(sorted(node.get('properties', {})))}"
-    return "of another type"
-
-
-def _number_phrase(node: Schema, finite: bool) -> str:
-    noun = (
-        "an integer" if node["type"] == "integer" else "a finite number" if finite else "a number"
-    )
-    low, high = node.get("minimum"), node.get("maximum")
-    if low is not None and low == high:
-        return f"{low:g}"
-    if low is not None and high is not None:
-        return f"{noun} from {low:g} to {high:g}"
-    bounds = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {node[name]:g}" for name, sign in bounds.items() if name in node]
-    if not limits and node["type"] == "number":
-        noun = "a finite number"
-    return " ".join([noun, " and ".join(limits)]).strip()
-
-
-def _choices(node: Schema) -> list[str]:
-    """The values that can be listed: of an enumeration, or a union's literals."""
-    if "anyOf" in node:
-        return [choice for member in node["anyOf"] for choice in _choices(member)]
-    values = node.get("enum", [node["const"]] if "const" in node else [])
-    return [value if isinstance(value, str) else _show(value) for value in values]
+        need = need.replace("a number", "a finite number")
+    return f"{show(value)} is not allowed; {need}{suggestion(value, choices(node))}"
 
 
 def _locate(loc: Sequence[int | str], data: object, schema: Schema) -> tuple[str, Schema, Any]:
@@ -224,32 +143,19 @@ def _locate(loc: Sequence[int | str], data: object, schema: Schema) -> tuple[str
     Returns:
         The user's key path, the schema there, and the value there (or ``_MISSING``).
     """
-    path, node, value = "", _resolve(schema, schema), data
+    path, node, value = "", schema, data
     for step in loc:
-        if "discriminator" in node:
-            node = _resolve({"$ref": node["discriminator"]["mapping"][step]}, schema)
+        if "tag" in node:
+            node = node["members"][step]
         elif isinstance(step, int) and "items" in node:
-            path, node = f"{path}[{step}]", _resolve(node["items"], schema)
+            path, node = f"{path}[{step}]", node["items"]
             value = value[step] if isinstance(value, Sequence) else _MISSING
         elif step in node.get("properties", {}):
-            path, node = _join(path, str(step)), _resolve(node["properties"][step], schema)
+            path, node = _join(path, str(step)), node["properties"][step]
             value = value.get(step, _MISSING) if isinstance(value, Mapping) else _MISSING
         else:
             break  # the members of a plain union are told together, at the union
     return path, node, value
-
-
-def _resolve(node: Schema, schema: Schema) -> Schema:
-    """Follow references and drop the ``null`` of an optional value, keeping what stands beside."""
-    while True:
-        if "$ref" in node:
-            beside = {key: entry for key, entry in node.items() if key != "$ref"}
-            node = {**schema["$defs"][node["$ref"].rsplit("/", 1)[-1]], **beside}
-            continue
-        members = [member for member in node.get("anyOf", ()) if member.get("type") != "null"]
-        if len(members) != 1:
-            return {**node, "anyOf": members} if members else node
-        node = {**members[0], **{key: entry for key, entry in node.items() if key != "anyOf"}}
 
 
 def _join(path: str, key: str) -> str:
@@ -262,7 +168,7 @@ def _quoted(key: str) -> str:
     return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key)
 
 
-def _show(value: object) -> str:
+def show(value: object) -> str:
     """A value as the user wrote it, or nearly, and not longer than a line."""
     match value:
         case bool():
@@ -271,7 +177,7 @@ def _show(value: object) -> str:
             text = f"a table with keys {', '.join(map(str, value))}" if value else "an empty table"
         case list() | tuple():
             entries = value[:_LONGEST_VALUE]
-            shown = ["{...}" if isinstance(entry, Mapping) else _show(entry) for entry in entries]
+            shown = ["{...}" if isinstance(entry, Mapping) else show(entry) for entry in entries]
             text = f"[{', '.join(shown)}{']' if len(shown) == len(value) else ''}"
         case int() if value.bit_length() > 4 * _LONGEST_VALUE:
             text = f"an integer of {value.bit_length()} bits"

@@ -1,38 +1,35 @@
-"""The measures of the ``[initial]`` table that have a density, one model each."""
+"""The measures of the ``[initial]`` table that have a density, one model each.
+
+A new kind is a model here and its name in `Density`.
+"""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args
 
 import numpy as np
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    GetPydanticSchema,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from meanformer.attention.measures.euclidean import covariance_fault
-from meanformer.simulation.case.errors import refusal
-from meanformer.simulation.case.types import (
-    NonNegative,
-    Points,
-    Positive,
-    Table,
-    Vector,
-    norm,
-    unit,
-)
+from meanformer.simulation.case.errors import refusal, refuse
+from meanformer.simulation.case.types import NonNegative, Points, Positive, Table, Vector, unit
 
 __all__ = [
     "Box",
-    "BoxComponent",
-    "Component",
+    "Density",
     "Gaussian",
-    "GaussianComponent",
     "Harmonic",
-    "HarmonicComponent",
     "Mixture",
     "PoissonKernel",
-    "PoissonKernelComponent",
     "Uniform",
-    "UniformComponent",
     "VonMisesFisher",
-    "VonMisesFisherComponent",
+    "Weighted",
 ]
 
 _COVARIANCE = "a positive number (multiple of the identity) or a covariance matrix [[...], ...]"
@@ -46,10 +43,10 @@ def _covariance(
         return covariance
     need = "must be symmetric and positive definite"
     if len({len(row) for row in covariance}) > 1:
-        raise refusal(("", f"has rows of different lengths; {need}"))
+        raise refusal(f"has rows of different lengths; {need}")
     matrix = np.array(covariance, dtype=np.float64)
     if fault := covariance_fault(matrix):
-        raise refusal(("", f"{fault}; {need}"))
+        raise refusal(f"{fault}; {need}")
     symmetric = np.tril(matrix) + np.tril(matrix, -1).T
     return tuple(tuple(map(float, row)) for row in symmetric)
 
@@ -66,27 +63,30 @@ Covariance = Annotated[
 
 
 class Uniform(Table):
-    """The uniform measure."""
+    r"""The uniform measure, of density $1/2\pi$ or $1/4\pi$."""
 
+    spaces: ClassVar = ("sphere",)
     kind: Literal["uniform"] = "uniform"
 
 
 class VonMisesFisher(Table):
-    """A cap, rho proportional to exp(c <mean, x>)."""
+    r"""A cap, of density $\propto e^{c\langle x, m\rangle}$."""
 
+    spaces: ClassVar = ("sphere",)
     kind: Literal["von-mises-fisher"] = "von-mises-fisher"
     mean: Direction
-    """Centre of the cap, ``shape=(d,)``, normalised (dimensionless)."""
+    """m, the centre of the cap, of any length but 0."""
     concentration: NonNegative
-    """c, dimensionless; 0 is uniform."""
+    """c; 0 is uniform."""
 
 
 class PoissonKernel(Table):
-    """rho proportional to ((1 - |a|^2) / |x - a|^2)^{d-1}, the exact solution at beta = 0."""
+    r"""Of density $\propto ((1-\lvert a\rvert^2)/\lvert x-a\rvert^2)^{d-1}$, exact at β = 0."""
 
+    spaces: ClassVar = ("sphere",)
     kind: Literal["poisson-kernel"] = "poisson-kernel"
     a: Vector
-    """A point of the open unit ball, ``shape=(d,)`` (dimensionless); ``vector`` is the same key."""
+    r"""A point of the open unit ball, $\lvert a\rvert < 1$; ``vector`` is the same key."""
 
     @model_validator(mode="before")
     @classmethod
@@ -98,44 +98,47 @@ class PoissonKernel(Table):
     @field_validator("a", mode="after")
     @classmethod
     def _inside(cls, a: tuple[float, ...]) -> tuple[float, ...]:
-        if not norm(a) < 1.0:
-            raise refusal(("", f"has norm {norm(a):.6g}; must be a vector of norm < 1"))
+        if not math.hypot(*a) < 1.0:
+            raise refusal(f"has norm {math.hypot(*a):.6g}; must be a vector of norm < 1")
         return a
 
 
 class Harmonic(Table):
-    """Uniform times 1 + amplitude P_k(<axis, x>), with P_k(1) = 1: a zonal harmonic on top.
+    r"""The uniform density times $1+\text{amplitude}\,P_k(\langle x, axis\rangle)$.
 
-    On the circle that is 1 + amplitude cos(k theta), theta the angle from the axis.
+    Here $P_k(1) = 1$; on the circle $\cos k\theta$ stands in place of $P_k$.
     """
 
+    spaces: ClassVar = ("sphere",)
     kind: Literal["harmonic"] = "harmonic"
     degree: int = Field(ge=1, le=1000)
     """k, the degree of the harmonic."""
     amplitude: float = Field(ge=-1, le=1)
-    """Relative to the uniform density (dimensionless)."""
+    """Relative to the uniform density."""
     axis: Direction = ()
-    """Axis of symmetry, ``shape=(d,)``, normalised; a case fills in the last coordinate axis."""
+    """Axis of symmetry, of any length but 0; the last coordinate axis where none is given."""
 
 
 class Gaussian(Table):
-    """The normal distribution, in R^d."""
+    """The normal distribution $N(m, S)$."""
 
+    spaces: ClassVar = ("euclidean",)
     kind: Literal["gaussian"] = "gaussian"
     mean: Vector
-    """``shape=(d,)``, in the units of space."""
+    """m, in the units of space."""
     covariance: Covariance
-    """``shape=(d, d)``, or a number for that multiple of the identity; units of space squared."""
+    """S, symmetric and positive definite, in units of space squared."""
 
 
 class Box(Table):
-    """The uniform measure of a box of R^d; its density jumps at the sides."""
+    """One over the volume inside a box; the density jumps at the sides."""
 
+    spaces: ClassVar = ("euclidean",)
     kind: Literal["box"] = "box"
     lower: Vector
-    """Corner of the smallest coordinates, ``shape=(d,)``, in the units of space."""
+    """The corner of the smallest coordinates, in the units of space."""
     upper: Vector
-    """Corner of the largest coordinates, ``shape=(d,)``, in the units of space."""
+    """The corner of the largest coordinates, each larger than that of ``lower``."""
 
     @model_validator(mode="after")
     def _in_order(self) -> "Box":
@@ -149,55 +152,40 @@ class Box(Table):
             else:
                 continue
             problems.append((f"lower[{i}]", f"{low!r} is not allowed; {need}"))
-        if problems:
-            raise refusal(*problems)
+        refuse(problems)
         return self
 
 
-class _Weighted(Table):
+Density = Uniform | VonMisesFisher | PoissonKernel | Harmonic | Gaussian | Box
+"""A measure that has a density and may be a part of a mixture."""
+
+
+class Weighted(Table):
+    """A part of a mixture: at run time, one of `Density` with a weight beside its own keys."""
+
     weight: float = Field(default=1.0, gt=0, le=1e9)
-    """Share of the mass, relative to the other components (dimensionless)."""
+    """Share of the mass, relative to the other components."""
 
 
-class UniformComponent(_Weighted, Uniform):
-    """`Uniform` as a part of a mixture."""
+def _parts() -> Any:
+    """The union of each of `Density` with a weight; ``KIND.Part`` is where pickle finds it."""
+    for kind in get_args(Density):
+        kind.Part = create_model("Part", __base__=(Weighted, kind), __module__=__name__)
+        kind.Part.__qualname__ = f"{kind.__name__}.Part"
+    parts = tuple(kind.Part for kind in get_args(Density))
+    return Annotated[Union[parts], Field(discriminator="kind")]  # noqa: UP007
 
 
-class VonMisesFisherComponent(_Weighted, VonMisesFisher):
-    """`VonMisesFisher` as a part of a mixture."""
-
-
-class PoissonKernelComponent(_Weighted, PoissonKernel):
-    """`PoissonKernel` as a part of a mixture."""
-
-
-class HarmonicComponent(_Weighted, Harmonic):
-    """`Harmonic` as a part of a mixture."""
-
-
-class GaussianComponent(_Weighted, Gaussian):
-    """`Gaussian` as a part of a mixture."""
-
-
-class BoxComponent(_Weighted, Box):
-    """`Box` as a part of a mixture."""
-
-
-Component = Annotated[
-    UniformComponent
-    | VonMisesFisherComponent
-    | PoissonKernelComponent
-    | HarmonicComponent
-    | GaussianComponent
-    | BoxComponent,
-    Field(discriminator="kind"),
-]
-"""A part of a mixture."""
+_PARTS = _parts()
 
 
 class Mixture(Table):
-    """A weighted sum of measures; the weights are relative and need not add up to 1."""
+    """The weighted mean of measures of the space; weights need not add up to 1."""
 
+    spaces: ClassVar = ("sphere", "euclidean")
     kind: Literal["mixture"] = "mixture"
-    components: tuple[Component, ...] = Field(min_length=1, strict=False)
-    """The parts, each with its weight."""
+    components: tuple[
+        Annotated[Weighted, GetPydanticSchema(lambda _, handler: handler(_PARTS))], ...
+    ] = Field(min_length=1, strict=False)
+    """Tables ``[[initial.components]]``: each a density of the space, and its ``weight`` (1 where
+    none is given)."""

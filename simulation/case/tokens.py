@@ -1,16 +1,14 @@
 """Tokens given one by one, in place of an initial density."""
 
-import os
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import open_memmap
-from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
-from meanformer.simulation.case.errors import refusal
-from meanformer.simulation.case.types import Points, Table
+from meanformer.simulation.case.errors import Problems, refusal
+from meanformer.simulation.case.types import Path, Points, Table
 
 __all__ = ["Tokens"]
 
@@ -19,37 +17,36 @@ UNIT_TOLERANCE = 1e-6
 
 
 class Tokens(Table):
-    """Given tokens, each of weight 1/n: from a file or written out, one of the two."""
+    """Given tokens, each of weight 1/n, from a file or written out: for runs without ``[pde]``."""
 
+    spaces: ClassVar = ("sphere", "euclidean")
     kind: Literal["tokens"] = "tokens"
-    file: str | None = None
-    """A ``.npy`` file of ``shape=(n, d)``; relative to the case file, absolute once resolved."""
+    file: Path | None = None
+    """A ``.npy`` file of ``shape=(n, d)``, relative to the case file."""
     points: Points | None = None
     """The tokens themselves, ``shape=(n, d)``: unit vectors on the sphere."""
 
     @field_validator("file", mode="after")
     @classmethod
-    def _readable(cls, file: str | None, info: ValidationInfo) -> str | None:
-        if file is None:
+    def _readable(cls, path: str | None) -> str | None:
+        if path is None:
             return None
-        folder = (info.context or {}).get("folder", Path())
-        path = os.path.abspath(os.path.join(folder, file))
         need = "must be a .npy file of numbers, one row a token, at least one"
         try:
             tokens = open_memmap(path, mode="r")  # never unpickles
         except OSError as error:
-            raise refusal(("", f"cannot read {path}: {error.strerror or error}; {need}")) from None
+            raise refusal(f"cannot read {path}: {error.strerror or error}; {need}") from None
         except (ValueError, EOFError, SyntaxError):
-            raise refusal(("", f"{path} holds no array of numbers; {need}")) from None
+            raise refusal(f"{path} holds no array of numbers; {need}") from None
         if tokens.dtype.kind not in "fiu":
-            raise refusal(("", f"{path} holds values of type {tokens.dtype}; {need}"))
+            raise refusal(f"{path} holds values of type {tokens.dtype}; {need}")
         return path
 
     @model_validator(mode="after")
     def _one_source(self) -> "Tokens":
         if (self.file is None) == (self.points is None):
             given = "missing" if self.file is None else "given beside 'points'"
-            raise refusal(("file", f"{given}; must be exactly one of 'file' and 'points'"))
+            raise refusal(f"{given}; must be exactly one of 'file' and 'points'", "file")
         return self
 
     @property
@@ -70,7 +67,7 @@ class Tokens(Table):
         tokens: npt.NDArray[Any] = open_memmap(self.file, mode="r")  # never unpickles
         return tokens
 
-    def problems(self, dimension: int, space_kind: str) -> list[tuple[str, str]]:
+    def problems(self, dimension: int, space_kind: str) -> Problems:
         """Pairs (key, message): a wrong shape, and the first row that is no point of space."""
         need = f"must have shape (n, {dimension}), n >= 1"
         if self.points is not None and len({len(row) for row in self.points}) > 1:

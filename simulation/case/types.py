@@ -1,12 +1,19 @@
 """What every table of a case is made of: the base model, bounded numbers, vectors, matrices."""
 
 import math
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+import os
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+)
 
 from meanformer.simulation.case.errors import refusal
 
@@ -14,13 +21,13 @@ __all__ = [
     "Matrix",
     "NonNegative",
     "Off",
+    "Path",
     "Points",
     "Positive",
     "Table",
     "Text",
     "Vector",
     "as_matrix",
-    "norm",
     "unit",
 ]
 
@@ -39,14 +46,18 @@ class Table(BaseModel):
 
 def _not_set(value: bool) -> bool:
     if value:
-        raise refusal(("", "true is not supported in this version; allowed: false"))
+        raise refusal("true is not supported in this version; allowed: false")
     return value
 
 
 def _visible(text: str) -> str:
     if not text.strip() or "\0" in text:
-        raise refusal(("", f"{text!r} is not allowed; must be a non-empty string"))
+        raise refusal(f"{text!r} is not allowed; must be a non-empty string")
     return text
+
+
+def _resolved(path: str, info: ValidationInfo) -> str:
+    return os.path.abspath(os.path.join((info.context or {}).get("folder", ""), path))
 
 
 def _lists_to_tuples(value: object) -> object:
@@ -54,10 +65,6 @@ def _lists_to_tuples(value: object) -> object:
     if isinstance(value, list | tuple):
         return tuple(_lists_to_tuples(entry) for entry in value)
     return value
-
-
-def _extra(**extra: Any) -> dict[str, Any]:
-    return extra
 
 
 Positive = Annotated[float, Field(gt=0)]
@@ -69,20 +76,23 @@ NonNegative = Annotated[float, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1), AfterValidator(_visible)]
 """A string that is not blank."""
 
-Off = Annotated[bool, AfterValidator(_not_set), Field(json_schema_extra=_extra(enum=[False]))]
+Path = Annotated[Text, AfterValidator(_resolved)]
+"""A file, relative to the case file; absolute once resolved."""
+
+Off = Annotated[bool, AfterValidator(_not_set), Field(json_schema_extra={"enum": [False]})]
 """A switch that this version keeps off."""
 
 Vector = Annotated[
     tuple[float, ...],
     BeforeValidator(_lists_to_tuples),
-    Field(json_schema_extra=_extra(phrase="a list of numbers, one for each dimension of space")),
+    Field(json_schema_extra={"phrase": "a list of numbers, one for each dimension of space"}),
 ]
 """``shape=(d,)``. The length is checked by the case, which knows d."""
 
 Points = Annotated[
     tuple[tuple[float, ...], ...],
     BeforeValidator(_lists_to_tuples),
-    Field(min_length=1, json_schema_extra=_extra(phrase="a non-empty list of points of space")),
+    Field(min_length=1, json_schema_extra={"phrase": "a non-empty list of points of space"}),
 ]
 """``shape=(n, d)``. The shape is checked by the case, which knows d."""
 
@@ -90,10 +100,9 @@ Matrix = Annotated[
     Literal["identity"] | float | tuple[tuple[float, ...], ...],
     BeforeValidator(_lists_to_tuples),
     Field(
-        json_schema_extra=_extra(
-            phrase="'identity', a finite number (multiple of it) or a matrix [[...], ...]",
-            planned=[r".*\.(npz|safetensors)(:.*)?"],
-        )
+        json_schema_extra={
+            "phrase": "'identity', a finite number (multiple of it) or a matrix [[...], ...]"
+        }
     ),
 ]
 """``"identity"``, a multiple of it, or rows of ``shape=(r, d)``, checked by the case."""
@@ -116,11 +125,6 @@ def as_matrix(entry: Matrix | None, dimension: int) -> npt.NDArray[np.float64] |
     return float(entry) * np.eye(dimension)
 
 
-def norm(vector: Sequence[float]) -> float:
-    """The Euclidean norm, without overflow or underflow on the way."""
-    return math.hypot(*vector)
-
-
 def unit(vector: tuple[float, ...]) -> tuple[float, ...]:
     """``vector`` over its norm; a vector that is unit to rounding is kept bit for bit.
 
@@ -129,10 +133,9 @@ def unit(vector: tuple[float, ...]) -> tuple[float, ...]:
     """
     largest = max(map(abs, vector), default=0.0)
     if largest == 0.0:
-        raise refusal(("", "has norm 0; must be a nonzero vector"))
-    length = norm(vector)
-    if abs(length - 1.0) <= 4 * np.finfo(float).eps:
+        raise refusal("has norm 0; must be a nonzero vector")
+    if abs(math.hypot(*vector) - 1.0) <= 4 * np.finfo(float).eps:
         return vector
     scaled = tuple(entry / largest for entry in vector)
-    length = norm(scaled)
+    length = math.hypot(*scaled)
     return tuple(entry / length for entry in scaled)

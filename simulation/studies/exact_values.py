@@ -16,7 +16,8 @@ from meanformer.attention.measures import Measure, uniforms_per_sample
 from meanformer.attention.measures.image import Spread
 from meanformer.simulation.build.initial import initial_measure
 from meanformer.simulation.build.model import build_model
-from meanformer.simulation.case.case import Case, CaseError, Tokens
+from meanformer.simulation.case.case import Case, CaseError
+from meanformer.simulation.case.tokens import Tokens
 from meanformer.simulation.observers.diagnostics import moments
 
 # Numbers of heights and of turns, by dimension. Poisson kernels have their moments to 1e-12 up to

@@ -11,8 +11,9 @@ from meanformer.attention import Euclidean, Sphere
 from meanformer.attention import measures as m
 from meanformer.coupling import sample_tokens
 from meanformer.simulation.build.initial import initial_measure
-from meanformer.simulation.case.case import Case, CaseError, Tokens
+from meanformer.simulation.case.case import Case, CaseError
 from meanformer.simulation.case.initial import initial_problems
+from meanformer.simulation.case.tokens import Tokens
 
 CIRCLE, SPHERE = ({"kind": "sphere", "dimension": dimension} for dimension in (2, 3))
 LINE, PLANE, ROOM = ({"kind": "euclidean", "dimension": dimension} for dimension in (1, 2, 3))

@@ -10,19 +10,17 @@ import pytest
 from pydantic import ValidationError
 
 from meanformer.attention.attention import Law
-from meanformer.simulation.case.case import (
-    AttentionTable,
-    Case,
-    CaseError,
+from meanformer.simulation.case.attention import AttentionTable
+from meanformer.simulation.case.case import Case, CaseError
+from meanformer.simulation.case.measures import (
     Harmonic,
     Mixture,
     PoissonKernel,
-    Tokens,
     Uniform,
     VonMisesFisher,
-    as_matrix,
 )
-from meanformer.simulation.case.types import unit
+from meanformer.simulation.case.tokens import Tokens
+from meanformer.simulation.case.types import as_matrix, unit
 from meanformer.tests.simulation.case.wrong_cases import WRONG
 
 TWO_CAPS = Path(__file__).parents[3] / "cases" / "two-caps.toml"
@@ -457,6 +455,7 @@ class TestRoundTrip:
         path.write_text(case.to_toml(), encoding="utf-8")
         assert Case.load(path) == case
         assert Case.load(path).to_toml() == case.to_toml()
+        assert pickle.loads(pickle.dumps(case)) == case
 
     @pytest.mark.parametrize(
         "data",
