@@ -30,18 +30,18 @@ class HeadTable(Table):
     """``[[attention.heads]]``: one head; the identity where nothing is given."""
 
     query: Matrix | None = None
-    """Q (dimensionless); None where heads, layers or random values stand in its place."""
+    """Q, of d columns; left out where heads or layers stand in its place."""
     key: Matrix | None = None
-    """K (dimensionless), of as many rows as Q."""
+    """K, of d columns and as many rows as Q."""
     value: Matrix | None = None
-    """V (dimensionless)."""
+    """V, of shape (d, d); left out beside random values, too."""
 
 
 class HeadsTable(HeadTable):
     """One head by its own matrices, or several in their place: their velocities add."""
 
     heads: tuple[HeadTable, ...] | None = Field(default=None, min_length=1, strict=False)
-    """Several heads; None for the one of ``query``, ``key`` and ``value``."""
+    """Several heads in place of one: see [below](#heads-and-layers)."""
 
     @property
     def all_heads(self) -> tuple[HeadTable, ...]:
@@ -59,18 +59,18 @@ class LayerTable(HeadsTable):
     """``[[attention.layers]]``: the heads of one stretch of time."""
 
     duration: Positive
-    """How long the layer lasts (dimensionless); the last one goes on to the end."""
+    """How long the layer lasts; the last one goes on to the end."""
 
 
 class RandomValuesTable(Table):
     """``[attention.random_values]``: the V of every head drawn afresh for each layer."""
 
     seed: int = Field(ge=0)
-    """Seed of the V."""
+    """Of the V alone."""
     duration: Positive
-    """How long each layer lasts (dimensionless)."""
+    """Of each layer; there are at most as many as of ``layers``."""
     scale: float = Field(default=1.0, gt=0, le=1e9)
-    """Standard deviation of V's entries times sqrt(d) (dimensionless)."""
+    r"""s: the entries of V have the standard deviation $s/\sqrt d$."""
 
 
 class LawTable(Table):
@@ -79,14 +79,14 @@ class LawTable(Table):
     law: Literal["softmax", "unnormalised", "linear", "l2", "sigmoid", "sinkhorn", "hardmax"] = (
         "softmax"
     )
-    """How logits become weights."""
+    """How logits become weights: see [below](#laws)."""
     beta: float
-    """Logits are beta <Qx, Ky>: the inverse temperature (dimensionless)."""
+    r"""The inverse temperature: logits are $\beta\langle Qx, Ky\rangle$; of any sign."""
     offset: float | None = None
-    """c of the sigmoid of logits + c (dimensionless); None for other laws."""
+    """c of the sigmoid law."""
     tie_tolerance: NonNegative | None = None
-    """Hardmax averages over logits within this times |Ax| max|y| of the largest (dimensionless);
-    None for other laws."""
+    r"""Of the hardmax law: logits within this times $\lvert Ax\rvert\max\lvert y\rvert$ of the
+    largest are maximal."""
 
     @model_validator(mode="after")
     def _keys_of_the_law(self) -> "LawTable":
@@ -105,10 +105,9 @@ class AttentionTable(HeadsTable, LawTable):
     layers: tuple[LayerTable, ...] | None = Field(
         default=None, min_length=1, max_length=MOST_LAYERS, strict=False
     )
-    """Layers one after another, each with heads of its own; None for the same heads at all
-    times."""
+    """Matrices that change with time: see [below](#heads-and-layers)."""
     random_values: RandomValuesTable | None = None
-    """Layers that differ in random V; None for the V given."""
+    """Layers that differ in random V: see [below](#heads-and-layers)."""
     causal: Off = False
     """Tokens see earlier tokens only."""
 

@@ -51,13 +51,14 @@ class Case(Table):
     attention: AttentionTable
     noise: NoiseTable = Field(default_factory=NoiseTable)
     initial: Initial
+    """The measure at t = 0, normalised to mass 1."""
     pde: PdeTable | None = None
-    """None: the density is not evolved."""
+    """The solver of the density: leave the table out for a run without it."""
     particles: ParticlesTable | None = Field(default=None, validate_default=True)
-    """None: no tokens are evolved."""
+    """The tokens themselves: leave the table out for a run without them."""
     time: TimeTable
     compare: CompareTable | None = Field(default=None, validate_default=True)
-    """None unless both solvers run."""
+    """Distances between the density and the tokens: made of the defaults where both are evolved."""
     output: OutputTable = Field(default_factory=OutputTable)
 
     @classmethod

@@ -10,11 +10,13 @@ from meanformer.simulation.case.measures import Density, Harmonic, Mixture
 from meanformer.simulation.case.tokens import Tokens
 from meanformer.simulation.case.types import Table
 
-__all__ = ["Initial", "initial_problems", "with_default_axis"]
+__all__ = ["KINDS", "Initial", "initial_problems", "with_default_axis"]
 
-_KINDS = {
+KINDS = {
     table.model_fields["kind"].default: table for table in (*get_args(Density), Mixture, Tokens)
 }
+"""The tables of the kinds of initial measures, by kind."""
+
 _PARTS = [table.model_fields["kind"].default for table in get_args(Density)]
 
 
@@ -24,12 +26,12 @@ def _entry(table: object, key: str) -> Any:
 
 def _kind_problems(initial: object, space_kind: str, dimension: int) -> Problems:
     """Pairs (key, message) of the kinds that are none of the space's; raw tables are fine."""
-    allowed = [kind for kind, table in _KINDS.items() if space_kind in table.spaces]
+    allowed = [kind for kind, table in KINDS.items() if space_kind in table.spaces]
     where = f" with space.kind = {space_kind!r}"
     if space_kind == "sphere" and dimension > 3:
         allowed, where = ["tokens"], f" with space.dimension = {dimension} on a sphere"
     kind, components = _entry(initial, "kind"), _entry(initial, "components")
-    entries, known = [("kind", kind)], list(_KINDS)
+    entries, known = [("kind", kind)], list(KINDS)
     if kind == "mixture" and kind in allowed and isinstance(components, list | tuple):
         entries = [(f"components[{i}].kind", _entry(c, "kind")) for i, c in enumerate(components)]
         allowed, known = [kind for kind in allowed if kind in _PARTS], _PARTS

@@ -68,7 +68,7 @@ class SpaceTable(Table):
     """``[space]``: where tokens live."""
 
     kind: Literal["sphere", "euclidean"] = "sphere"
-    """The unit sphere $S^{d-1}$, or $R^d$."""
+    """The unit sphere $S^{d-1}$, or ``"euclidean"``: $R^d$."""
     dimension: int = Field(default=3, ge=1, le=1024)
     """d, the ambient dimension: at least 2 on a sphere, at most 3 with ``[pde]``."""
     rescaled: Off = False
@@ -90,7 +90,7 @@ class NoiseTable(Table):
 
 
 class PdeTable(Table):
-    """``[pde]``: the solver of the density. Leave the table out for a run without."""
+    """``[pde]``: the solver of the density."""
 
     scheme: Literal["dg"] = "dg"
     """Discontinuous Galerkin transport."""
@@ -157,7 +157,7 @@ def with_default_mesh(pde: PdeTable, space: SpaceTable) -> PdeTable:
 
 
 class ParticlesTable(Table):
-    """``[particles]``: the tokens themselves. Leave the table out for a run without."""
+    """``[particles]``: the tokens themselves."""
 
     number: int = Field(default=20000, ge=1, le=10**9)
     """How many; that of the given tokens where ``initial.kind = "tokens"``."""

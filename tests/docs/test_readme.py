@@ -53,14 +53,3 @@ def test_files_named_in_the_readme_exist():
     linked = re.findall(r"\]\(((?:docs|cases)/[^)]+)\)", README)
     assert linked
     assert all((ROOT / path).exists() for path in linked)
-
-
-def test_every_key_of_a_case_is_documented():
-    text = (ROOT / "docs/case-file.md").read_text()
-    from meanformer.simulation.case.case import Case
-
-    for name, field in Case.model_fields.items():
-        assert f"[{name}]" in text or f"`{name}`" in text
-        for part in getattr(field.annotation, "__args__", [field.annotation]):
-            for key in getattr(part, "model_fields", {}):
-                assert f"`{key}`" in text, f"{name}.{key}"
