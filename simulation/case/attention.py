@@ -123,7 +123,7 @@ class AttentionTable(HeadsTable, LawTable):
         return self
 
 
-_Heads = TypeVar("_Heads", bound=HeadsTable)
+_Heads = TypeVar("_Heads", bound=HeadTable)
 
 
 def with_default_model(attention: AttentionTable) -> AttentionTable:
@@ -161,15 +161,12 @@ def _refuse_beside(table: Table, keys: tuple[str, ...], other: str) -> None:
 
 
 def _with_identities(table: _Heads, keys: tuple[str, ...]) -> _Heads:
-    """The table with the identity for each key left out, of all of its heads."""
-    if table.heads is None:
-        return table.model_copy(update=_identities(table, keys))
-    heads = tuple(head.model_copy(update=_identities(head, keys)) for head in table.heads)
-    return table.model_copy(update={"heads": heads})
-
-
-def _identities(head: HeadTable, keys: tuple[str, ...]) -> dict[str, str]:
-    return {key: "identity" for key in keys if getattr(head, key) is None}
+    """The table with the identity for each key left out, or its heads with it."""
+    if isinstance(table, HeadsTable) and table.heads is not None:
+        heads = tuple(_with_identities(head, keys) for head in table.heads)
+        return table.model_copy(update={"heads": heads})
+    missing = [key for key in keys if getattr(table, key) is None]
+    return table.model_copy(update=dict.fromkeys(missing, "identity"))
 
 
 def _tables(attention: AttentionTable) -> Iterator[tuple[str, HeadTable]]:

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from meanformer.simulation.case.schema import Schema, choices, requirement
 
-__all__ = ["CaseError", "Problems", "explain", "refusal", "refuse", "show", "suggestion"]
+__all__ = ["CaseError", "Problems", "explain", "join", "refusal", "refuse", "show", "suggestion"]
 
 _MISSING = object()
 _LONGEST_VALUE = 60
@@ -104,14 +104,14 @@ def _problems(
         path, parent, _ = _locate(loc[:-1], data, schema)
         key, allowed = str(loc[-1]), sorted(parent["properties"])
         listed = f"unknown key; allowed: {', '.join(allowed)}"
-        return [(_join(path, _quoted(key)), listed + suggestion(key, allowed))]
+        return [(join(path, _quoted(key)), listed + suggestion(key, allowed))]
     path, node, value = _locate(loc, data, schema)
     if kind == "refused" and context is not None:
-        return [(_join(path, key), message) for key, message in context["problems"]]
+        return [(join(path, key), message) for key, message in context["problems"]]
     if kind in ("union_tag_invalid", "union_tag_not_found") and isinstance(value, Mapping):
-        path, value, node = _join(path, node["tag"]), value.get(node["tag"], _MISSING), _tag(node)
+        path, value, node = join(path, node["tag"]), value.get(node["tag"], _MISSING), _tag(node)
     if value is _MISSING:
-        return [(_join(path, key), f"missing; {need}") for key, need in _required(node)]
+        return [(join(path, key), f"missing; {need}") for key, need in _required(node)]
     return [(path, _wrong_value(value, node))]
 
 
@@ -119,9 +119,7 @@ def _required(node: Schema) -> Problems:
     """The keys to give where a value is missing: a table's own required keys, or the value."""
     if needed := node.get("required"):
         parts = node["properties"]
-        return [
-            (_join(key, below), need) for key in needed for below, need in _required(parts[key])
-        ]
+        return [(join(key, below), need) for key in needed for below, need in _required(parts[key])]
     return [(node["tag"], requirement(_tag(node)))] if "tag" in node else [("", requirement(node))]
 
 
@@ -151,14 +149,14 @@ def _locate(loc: Sequence[int | str], data: object, schema: Schema) -> tuple[str
             path, node = f"{path}[{step}]", node["items"]
             value = value[step] if isinstance(value, Sequence) else _MISSING
         elif step in node.get("properties", {}):
-            path, node = _join(path, str(step)), node["properties"][step]
+            path, node = join(path, str(step)), node["properties"][step]
             value = value.get(step, _MISSING) if isinstance(value, Mapping) else _MISSING
         else:
             break  # the members of a plain union are told together, at the union
     return path, node, value
 
 
-def _join(path: str, key: str) -> str:
+def join(path: str, key: str) -> str:
     """``path.key``, where either may be empty and ``key`` may start with an index."""
     return f"{path}.{key}" if path and key and not key.startswith("[") else path + key
 

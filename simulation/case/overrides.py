@@ -5,11 +5,12 @@ import tomllib
 from collections.abc import Iterable
 from typing import Any
 
-from meanformer.simulation.case.errors import CaseError
+from meanformer.simulation.case.errors import CaseError, join
 
 __all__ = ["apply_overrides"]
 
 _SEGMENT = re.compile(r"([A-Za-z0-9_-]+)((?:\[\d+\])*)")
+_NAMES: dict[type, str] = {list: "list", dict: "table"}
 _FORM = "must be table.key=value"
 _SOLVERS = (["pde"], ["particles"])  # tables that a case may lack
 
@@ -33,31 +34,26 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> None:
         try:
             path, text = _split(override)
             if path in _SOLVERS and text == "none":
-                # A comparison needs both solvers.
-                data.pop(str(path[0]), None)
-                data.pop("compare", None)
+                for table in (str(path[0]), "compare"):  # a comparison needs both solvers
+                    data.pop(table, None)
             else:
                 _assign(data, path, _value(text))
-        except _OverrideError as error:
+        except ValueError as error:
             problems.append(f"override {override!r}: {error}")
     if problems:
         raise CaseError(problems, "command line")
-
-
-class _OverrideError(Exception):
-    """What is wrong with one override."""
 
 
 def _split(override: str) -> tuple[list[str | int], str]:
     """The path, names and list indices, and the text of the value."""
     key, equals, text = override.partition("=")
     if not equals:
-        raise _OverrideError(f"no '='; {_FORM}")
+        raise ValueError(f"no '='; {_FORM}")
     path: list[str | int] = []
     for segment in key.strip().split("."):
         match = _SEGMENT.fullmatch(segment.strip())
         if match is None:
-            raise _OverrideError(f"{key.strip()!r} is not a key; {_FORM}")
+            raise ValueError(f"{key.strip()!r} is not a key; {_FORM}")
         path += [match[1], *(int(index) for index in re.findall(r"\d+", match[2]))]
     return path, text.strip()
 
@@ -74,24 +70,15 @@ def _value(text: str) -> object:
 def _assign(data: dict[str, Any], path: list[str | int], value: object) -> None:
     """Set ``data`` at ``path``, creating tables on the way."""
     place: Any = data
+    where = ""
     for depth, step in enumerate(path):
-        where = _spell(path[:depth])
-        if isinstance(step, int):
-            if not isinstance(place, list):
-                raise _OverrideError(f"'{where}' is not a list; {_FORM}")
-            if step >= len(place):
-                raise _OverrideError(f"'{where}' has {len(place)} entries, counted from 0")
-        elif not isinstance(place, dict):
-            raise _OverrideError(f"'{where}' is not a table; {_FORM}")
+        wanted: type[Any] = list if isinstance(step, int) else dict
+        if not isinstance(place, wanted):
+            raise ValueError(f"'{where}' is not a {_NAMES[wanted]}; {_FORM}")
+        if isinstance(step, int) and step >= len(place):
+            raise ValueError(f"'{where}' has {len(place)} entries, counted from 0")
         if depth == len(path) - 1:
             place[step] = value
-        elif isinstance(place, dict):
-            place = place.setdefault(step, {})
-        else:
-            place = place[step]
-
-
-def _spell(path: list[str | int]) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(
-        "."
-    )
+            return
+        place = place[step] if isinstance(step, int) else place.setdefault(step, {})
+        where = join(where, f"[{step}]" if isinstance(step, int) else step)
