@@ -92,6 +92,9 @@ def measures(spaces: list[str]) -> Iterator[str]:
             node = TABLES["initial"]["members"][kind]
             yield row(f'**`"{kind}"`**', "", "", node)
             parts = {key: part for key, part in node["properties"].items() if key != "kind"}
+            if "components" in parts:  # each of them has a weight beside its own keys
+                part, *_ = parts["components"]["items"]["members"].values()
+                parts["components[i].weight"] = part["properties"]["weight"]
             yield from keys(node | {"properties": parts})
 
 

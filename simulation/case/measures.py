@@ -187,5 +187,4 @@ class Mixture(Table):
     components: tuple[
         Annotated[Weighted, GetPydanticSchema(lambda _, handler: handler(_PARTS))], ...
     ] = Field(min_length=1, strict=False)
-    """Tables ``[[initial.components]]``: each a density of the space, and its ``weight`` (1 where
-    none is given)."""
+    """Tables ``[[initial.components]]``: each a density of the space, with its weight."""
