@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from meanformer.simulation.case.schema import Schema, choices, requirement
 
@@ -71,7 +71,7 @@ def explain(error: ValidationError, data: object, schema: Schema) -> list[str]:
     messages: dict[str, str] = {}
     short = set()
     for item in error.errors(include_url=False):
-        for path, message in _problems(item["type"], item["loc"], item.get("ctx"), data, schema):
+        for path, message in _problems(item, data, schema):
             messages.setdefault(path, message)
             if item["type"] == "too_short":
                 short.add(path)
@@ -92,22 +92,17 @@ def suggestion(value: object, options: Iterable[str]) -> str:
     return f"; did you mean {names[nearest[0]]!r}?" if nearest else ""
 
 
-def _problems(
-    kind: str,
-    loc: Sequence[int | str],
-    context: Mapping[str, Any] | None,
-    data: object,
-    schema: Schema,
-) -> Problems:
+def _problems(item: ErrorDetails, data: object, schema: Schema) -> Problems:
     """Pairs (key path, message) for one pydantic error."""
+    kind, loc = item["type"], item["loc"]
     if kind in ("extra_forbidden", "invalid_key"):
         path, parent, _ = _locate(loc[:-1], data, schema)
         key, allowed = str(loc[-1]), sorted(parent["properties"])
         listed = f"unknown key; allowed: {', '.join(allowed)}"
         return [(join(path, _quoted(key)), listed + suggestion(key, allowed))]
     path, node, value = _locate(loc, data, schema)
-    if kind == "refused" and context is not None:
-        return [(join(path, key), message) for key, message in context["problems"]]
+    if kind == "refused":
+        return [(join(path, key), message) for key, message in item["ctx"]["problems"]]
     if kind in ("union_tag_invalid", "union_tag_not_found") and isinstance(value, Mapping):
         path, value, node = join(path, node["tag"]), value.get(node["tag"], _MISSING), _tag(node)
     if value is _MISSING:
