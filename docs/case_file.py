@@ -5,10 +5,9 @@ scripts/env python docs/case_file.py
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import MappingProxyType
 
 import tomli_w
 
@@ -53,7 +52,7 @@ def tables() -> dict[str, list[str]]:
     head = ["| key | default | allowed | meaning |", "|---|---|---|---|"]
     return {
         "keys": [*head, *all_keys()],
-        "random values": [*head, *keys(TABLES["attention"]["properties"]["random_values"])],
+        "random values": [*head, *keys(TABLES["attention"]["properties"]["random_values"], {})],
         "meshes": ["| space | cells | largest r |", "|---|---|---|", *meshes()],
         "on spheres": [*head, *measures(["sphere"])],
         "in R^d": [*head, *measures(["euclidean"])],
@@ -77,7 +76,7 @@ def all_keys() -> Iterator[str]:
             yield row(f"`{name}`", defaults["", name], allowed(node), node)
 
 
-def keys(table: Schema, defaults: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
+def keys(table: Schema, defaults: dict[str, str]) -> Iterator[str]:
     """One row a key of a table; a default that no case fills in is that of the model."""
     for key, node in table["properties"].items():
         default = defaults.get(key) or spelt(node.get("default"))
@@ -95,7 +94,7 @@ def measures(spaces: list[str]) -> Iterator[str]:
             if "components" in parts:  # each of them has a weight beside its own keys
                 part, *_ = parts["components"]["items"]["members"].values()
                 parts["components[i].weight"] = part["properties"]["weight"]
-            yield from keys(node | {"properties": parts})
+            yield from keys(node | {"properties": parts}, {})
 
 
 def meshes() -> Iterator[str]:
