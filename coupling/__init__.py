@@ -1,23 +1,24 @@
 """Between the density and the tokens: sampling, and distances between their measures."""
 
-from meanformer.coupling.harmonic_distance import (
-    calibrate,
+from meanformer.coupling.distances import METRICS, Metric, metrics_on
+from meanformer.coupling.distances.harmonic import (
     harmonic_distance,
     independent_noise,
     sampling_noise,
 )
-from meanformer.coupling.replicas import TokenReplicas
+from meanformer.coupling.distances.wasserstein import w1, wasserstein
 from meanformer.coupling.sampling import sample_density, sample_tokens, share_of
-from meanformer.coupling.wasserstein import wasserstein
 
 __all__ = [
-    "TokenReplicas",
-    "calibrate",
+    "METRICS",
+    "Metric",
     "harmonic_distance",
     "independent_noise",
+    "metrics_on",
     "sample_density",
     "sample_tokens",
     "sampling_noise",
     "share_of",
+    "w1",
     "wasserstein",
 ]

@@ -203,8 +203,7 @@ def _observers(
     if state.tokens is not None:
         observers.append(TokenDiagnostics(tables["particles"]))
     if case.compare is not None:
-        assert case.compare.metrics is not None
-        observers.append(Comparison(tables["compare"], case.compare.metrics))
+        observers.append(Comparison(tables["compare"]))
     before, formats = (start.samples, start.sampled), case.output.fields
     if folder is not None and "none" not in formats:
         if state.density is not None:

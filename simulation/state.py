@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meanformer.mpi import MPI
 
 from meanformer.attention import Model
-from meanformer.coupling import TokenReplicas
+from meanformer.coupling import Metric
+from meanformer.particles import TokenEnsemble
 from meanformer.solvers import MeasureSolver, Solver, Tokens
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ class State:
         attention: The model, a function of time.
         density: The density solver, if the case has one.
         tokens: The token solver, if the case has one.
-        replicas: Independent smaller systems, if the harmonic distance is asked for.
+        ensemble: The tokens dealt out to systems of their own, if a metric asks for it.
+        metrics: The distances between density and tokens that the case asks for.
         advice: What to say of mass that leaves through the boundary of the density's mesh.
     """
 
@@ -32,21 +35,22 @@ class State:
     attention: Model
     density: DensitySolver | None = None
     tokens: Tokens | None = None
-    replicas: TokenReplicas | None = None
+    ensemble: TokenEnsemble | None = None
+    metrics: Sequence[Metric] = ()
     advice: str = ""
 
     @property
     def solvers(self) -> dict[str, Solver]:
         """The solvers there are, by name."""
-        named = {"density": self.density, "tokens": self.tokens, "replicas": self.replicas}
+        named = {"density": self.density, "tokens": self.tokens, "replicas": self.ensemble}
         return {name: solver for name, solver in named.items() if solver is not None}
 
     @property
     def measures(self) -> dict[str, MeasureSolver]:
-        """Everything that moves, by name: the solvers, and each of the replicas."""
+        """Everything that moves, by name: the solvers, and each system of the ensemble."""
         named: dict[str, MeasureSolver | None] = {"density": self.density, "tokens": self.tokens}
-        if self.replicas is not None:
-            named |= {f"replica_{k}": one for k, one in enumerate(self.replicas.systems)}
+        if self.ensemble is not None:
+            named |= {f"replica_{k}": one for k, one in enumerate(self.ensemble.systems)}
         return {name: solver for name, solver in named.items() if solver is not None}
 
     @property

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from meanformer.mpi import MPI
 
-from meanformer.attention import Euclidean, Sphere
-from meanformer.coupling import TokenReplicas, calibrate, sample_tokens, share_of
-from meanformer.particles import TokenSolver
 from meanformer.simulation.case.case import Case
 from meanformer.simulation.case.tokens import Tokens
+from meanformer.coupling import METRICS, sample_tokens, share_of
+from meanformer.particles import TokenSolver, deal_out
 from meanformer.simulation.build.initial import initial_measure
 from meanformer.simulation.build.model import build_model
+from meanformer.simulation.case.tables import space_of
 from meanformer.simulation.state import State
 
 
@@ -23,7 +23,6 @@ def build(case: Case, comm: MPI.Intracomm) -> State:
     """
     attention = build_model(case.attention, case.space.dimension, case.time.end)
     dimension = case.space.dimension
-    space = Sphere(dimension) if case.space.kind == "sphere" else Euclidean(dimension)
     step = None if case.time.step == "auto" else case.time.step
 
     state = State(comm, attention)
@@ -37,10 +36,12 @@ def build(case: Case, comm: MPI.Intracomm) -> State:
             points = case.initial.load(case.space.kind)[share_of(number, comm)]
         else:
             points = sample_tokens(initial_measure(case.initial, dimension), number, seed, comm)
-        state.tokens = TokenSolver(points, attention, space, comm, step)
-    if case.compare is not None and "harmonic" in (case.compare.metrics or ()):
+        state.tokens = TokenSolver(points, attention, space_of(case.space), comm, step)
+    if case.compare is not None:
         assert state.density is not None and state.tokens is not None
-        # They pass the model on to their solvers, which take any.
-        state.replicas = TokenReplicas(state.tokens, attention, step)
-        calibrate(state.replicas, state.density)
+        wanted = [METRICS[name] for name in METRICS if name in (case.compare.metrics or ())]
+        systems = max(metric.systems for metric in wanted)
+        if systems:
+            state.ensemble = deal_out(state.tokens, systems, attention, step)
+        state.metrics = [metric(state.density, state.tokens, state.ensemble) for metric in wanted]
     return state

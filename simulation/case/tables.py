@@ -1,10 +1,12 @@
 """The tables of a case file but ``[attention]`` and ``[initial]``, one model each."""
 
 import os
-from typing import Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from meanformer.attention import Euclidean, Space, Sphere
+from meanformer.coupling import METRICS, metrics_on
 from meanformer.simulation.case.errors import Problems, refusal
 from meanformer.simulation.case.types import NonNegative, Off, Path, Positive, Table, Text
 
@@ -20,6 +22,7 @@ __all__ = [
     "compare_problems",
     "most_refined",
     "pde_problems",
+    "space_of",
     "with_default_mesh",
     "with_default_metrics",
 ]
@@ -80,6 +83,11 @@ class SpaceTable(Table):
         if info.data.get("kind") == "sphere" and dimension < 2:
             raise refusal(f"{dimension} is not allowed; must be at least 2 on a sphere")
         return dimension
+
+
+def space_of(table: SpaceTable) -> Space:
+    """The space that a table describes."""
+    return Sphere(table.dimension) if table.kind == "sphere" else Euclidean(table.dimension)
 
 
 class NoiseTable(Table):
@@ -193,36 +201,37 @@ class TimeTable(Table):
         return value
 
 
+if TYPE_CHECKING:
+    Metric = str
+else:
+    Metric = Literal[tuple(METRICS)]
+
+
 class CompareTable(Table):
     """``[compare]``: distances between the density and the tokens, where both are evolved."""
 
     metrics: (
-        Annotated[
-            tuple[Literal["harmonic", "w1"], ...], Field(min_length=1), AfterValidator(_distinct)
-        ]
-        | None
+        Annotated[tuple[Metric, ...], Field(min_length=1), AfterValidator(_distinct)] | None
     ) = Field(default=None, strict=False)
-    """``"harmonic"``: negative-Sobolev distance, on S^2; ``"w1"``: Wasserstein-1 distance. All
-    that the space has where none is given."""
+    """Names of distances; all that the space has where none is given."""
 
 
 def with_default_metrics(compare: CompareTable, space: SpaceTable) -> CompareTable:
     """``compare`` with all metrics of the space, or as it is if it names any."""
     if compare.metrics is not None:
         return compare
-    metrics = ("harmonic", "w1") if _has_harmonic(space) else ("w1",)
-    return compare.model_copy(update={"metrics": metrics})
+    return compare.model_copy(update={"metrics": metrics_on(space_of(space))})
 
 
 def compare_problems(compare: CompareTable, space: SpaceTable) -> list[tuple[str, str]]:
     """Pairs (key below ``compare``, message) of what does not fit the space."""
-    if "harmonic" in (compare.metrics or ()) and not _has_harmonic(space):
-        return [("metrics", "'harmonic' is for the sphere S^2; must be ['w1'] in this space")]
-    return []
-
-
-def _has_harmonic(space: SpaceTable) -> bool:
-    return (space.kind, space.dimension) == ("sphere", 3)
+    there = metrics_on(space_of(space))
+    need = f"must be among {list(there)} in this space"
+    return [
+        ("metrics", f"{name!r} is for {METRICS[name].spaces}; {need}")
+        for name in compare.metrics or ()
+        if name not in there
+    ]
 
 
 class OutputTable(Table):

@@ -9,18 +9,17 @@ from scipy.spatial.transform import Rotation
 from meanformer.attention import Attention, Euclidean, Sphere
 from meanformer.attention.measures import Mixture, Uniform, VonMisesFisher
 from meanformer.coupling import (
-    TokenReplicas,
-    calibrate,
+    METRICS,
     harmonic_distance,
     independent_noise,
     sample_density,
     sample_tokens,
     sampling_noise,
+    w1,
     wasserstein,
 )
-from meanformer.coupling.wasserstein import w1
 from meanformer.meshes import icosphere
-from meanformer.particles import TokenSolver
+from meanformer.particles import TokenSolver, deal_out
 from meanformer.pde import DensitySolver
 from meanformer.solvers import advance
 
@@ -41,6 +40,10 @@ def density_solver(level=3, comm=MPI.COMM_SELF, measure=TWO_CAPS):
 def token_solver(number, seed=0, comm=MPI.COMM_SELF, measure=TWO_CAPS):
     points = sample_tokens(measure, number, seed, comm)
     return TokenSolver(points, SOFTMAX, Sphere(3), comm)
+
+
+def ensemble_of(tokens):
+    return deal_out(tokens, 8, SOFTMAX)
 
 
 def root_mean_square(values):
@@ -72,16 +75,15 @@ def test_noise_at_the_start_is_that_of_independent_tokens():
     noises = []
     for seed in range(6):
         tokens = token_solver(number, seed, measure=Uniform())
-        noises.append(sampling_noise(TokenReplicas(tokens, SOFTMAX)))
+        noises.append(sampling_noise(ensemble_of(tokens)))
     # 6 estimates with 7 degrees of freedom in each of about ten modes.
     assert abs(root_mean_square(noises) / np.sqrt(VARIANCE / number) - 1) < 0.12
 
 
 def test_calibration_makes_the_noise_at_the_start_exact():
     density, tokens = density_solver(3, measure=Uniform()), token_solver(400, measure=Uniform())
-    replicas = TokenReplicas(tokens, SOFTMAX)
-    calibrate(replicas, density)
-    assert abs(sampling_noise(replicas) / np.sqrt(VARIANCE / 400) - 1) < 1e-5
+    _, noise = METRICS["harmonic"](density, tokens, ensemble_of(tokens)).measure()
+    assert abs(noise / np.sqrt(VARIANCE / 400) - 1) < 1e-5
 
 
 def test_noise_of_independent_tokens_is_that_of_many_samples():
@@ -91,15 +93,7 @@ def test_noise_of_independent_tokens_is_that_of_many_samples():
 
 
 def test_a_single_token_has_no_noise_estimate():
-    assert np.isnan(sampling_noise(TokenReplicas(token_solver(1), SOFTMAX)))
-
-
-def test_replicas_deal_out_all_tokens_once():
-    tokens = token_solver(83)
-    replicas = TokenReplicas(tokens, SOFTMAX)
-    dealt = np.concatenate([system.points for system in replicas.systems])
-    assert len(replicas.systems) == 8
-    assert np.array_equal(np.sort(dealt, axis=0), np.sort(tokens.points, axis=0))
+    assert np.isnan(sampling_noise(ensemble_of(token_solver(1))))
 
 
 @pytest.mark.mpi
@@ -107,11 +101,11 @@ def test_distances_do_not_depend_on_the_number_of_ranks():
     results = []
     for comm in (MPI.COMM_SELF, MPI.COMM_WORLD):
         density, tokens = density_solver(2, comm), token_solver(600, comm=comm)
-        replicas = TokenReplicas(tokens, SOFTMAX)
-        for solver in (density, tokens, replicas):
+        ensemble = ensemble_of(tokens)
+        metrics = [metric(density, tokens, ensemble) for metric in METRICS.values()]
+        for solver in (density, tokens, ensemble):
             advance(solver, 0.2)
-        found = wasserstein(density, tokens)
-        results.append([harmonic_distance(density, tokens), sampling_noise(replicas), *found])
+        results.append([number for metric in metrics for number in metric.measure()])
     assert np.allclose(*results, rtol=1e-10)
 
 
@@ -119,19 +113,19 @@ def study(numbers, seeds, level, times):
     """Distances and noises, ``shape=(numbers, seeds, times)``, of independent token systems."""
     density = density_solver(level)
     systems = [[token_solver(n, n + seed) for seed in seeds] for n in numbers]
-    replicas = [[TokenReplicas(tokens, SOFTMAX) for tokens in row] for row in systems]
-    for row in replicas:
-        for one in row:
-            calibrate(one, density)
+    ensembles = [[ensemble_of(tokens) for tokens in row] for row in systems]
+    metrics = [
+        [METRICS["harmonic"](density, *pair) for pair in zip(*rows, strict=True)]
+        for rows in zip(systems, ensembles, strict=True)
+    ]
     distances = np.empty((len(numbers), len(seeds), len(times)))
     noises = np.empty_like(distances)
     for k, time in enumerate(times):
         advance(density, time)
         for i, j in np.ndindex(distances.shape[:2]):
             advance(systems[i][j], time)
-            advance(replicas[i][j], time)
-            distances[i, j, k] = harmonic_distance(density, systems[i][j])
-            noises[i, j, k] = sampling_noise(replicas[i][j])
+            advance(ensembles[i][j], time)
+            distances[i, j, k], noises[i, j, k] = metrics[i][j].measure()
     return distances, noises
 
 
@@ -196,4 +190,5 @@ def test_w1_is_that_of_the_means_for_distant_masses():
     north = np.tile([0.0, 0.0, 1.0], (300, 1))
     tokens = TokenSolver(north, SOFTMAX, Sphere(3), MPI.COMM_SELF)
     mean_angle = density.weights @ np.arccos(np.clip(density.points[:, 2], -1, 1))
-    assert abs(wasserstein(density, tokens).distance - mean_angle) < 5e-3
+    distance, _, _ = wasserstein(density, tokens)
+    assert abs(distance - mean_angle) < 5e-3
