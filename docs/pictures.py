@@ -75,7 +75,8 @@ class Panels(Observer):
 def main() -> None:
     case = Case.load(ROOT / "cases/two-caps.toml")
     panels = Panels()
-    integrate(build(case, MPI.COMM_SELF), TIMES, [panels])
+    state, _ = build(case, MPI.COMM_SELF)
+    integrate(state, TIMES, [panels])
     target = ROOT / "docs/pictures/two-caps.png"
     target.parent.mkdir(exist_ok=True)
     panels.plotter.set_background("white")

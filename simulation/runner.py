@@ -37,10 +37,14 @@ from meanformer.simulation.output.summary import summarise, write_summary
 from meanformer.simulation.output.tables import Table
 from meanformer.simulation.output.token_fields import TokenFields
 from meanformer.simulation.requirements import check_dolfinx
+from meanformer.simulation.scheme import Scheme
 from meanformer.simulation.state import State
 from meanformer.threads import divided_cores
 
+#: Columns by name, ``shape=(samples,)`` each.
 Columns = dict[str, npt.NDArray[np.float64]]
+#: File stems of all tables.
+STEMS = ("pde", "particles", "compare")
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Result:
         compare: Columns of ``compare.csv``; empty unless both solvers ran.
         summary: What ``summary.json`` holds.
         state: The solvers at the end; a density with noise takes no more steps.
+        scheme: What the scheme of the density offers beside it; None without a density.
     """
 
     status: str
@@ -63,6 +68,12 @@ class Result:
     compare: Columns
     summary: dict[str, Any]
     state: State
+    scheme: Scheme | None = None
+
+    @property
+    def tables(self) -> dict[str, Columns]:
+        """The columns of all tables by file stem."""
+        return dict(zip(STEMS, (self.pde, self.particles, self.compare), strict=True))
 
 
 def run(
@@ -112,13 +123,13 @@ def run(
         if folder is not None and resume:
             on_root(comm, partial(_hold, held, folder))
             start = find_start(folder, case, _stems(case), comm)
-        state = build(case, comm)
+        state, scheme = build(case, comm)
         if folder is not None and resume:
             take_over(start, folder, case, state)
         elif folder is not None:
             on_root(comm, partial(held.enter_context, new_folder(folder, case)))
         tables = _tables(case, folder if comm.rank == 0 else None, start)
-        observers = _observers(case, state, tables, folder, start)
+        observers = _observers(case, state, scheme, tables, folder, start)
         if progress:
             observers.append(TerminalProgress(case.title, case.time.end))
         observers.append(interruption)
@@ -133,14 +144,17 @@ def run(
             raise
         _close(state, observers)
         seconds["total"] = perf_counter() - began
-        warnings = [line for observer in observers for line in observer.warnings()]
-        summary = summarise(state, status, reason, warnings, start.resumed_at, tables, seconds)
+        summary = {
+            "status": status,
+            "reason": reason,
+            "warnings": [line for observer in observers for line in observer.warnings()],
+            "resumed_at": start.resumed_at,
+        }
+        summary |= summarise(state, scheme, tables, seconds)
         if folder is not None and comm.rank == 0:
             write_summary(summary, folder)
-    pde, particles, compare = (
-        tables[stem].columns if stem in tables else {} for stem in ("pde", "particles", "compare")
-    )
-    return Result(status, pde, particles, compare, summary, state)
+    columns = {stem: tables[stem].columns if stem in tables else {} for stem in STEMS}
+    return Result(status, **columns, summary=summary, state=state, scheme=scheme)
 
 
 def _hold(held: ExitStack, folder: Path) -> None:
@@ -178,8 +192,8 @@ def _close(state: State, observers: list[Observer]) -> None:
 
 def _stems(case: Case) -> list[str]:
     """File stems of the case's tables."""
-    sections = {"pde": case.pde, "particles": case.particles, "compare": case.compare}
-    return [stem for stem, section in sections.items() if section is not None]
+    sections = (case.pde, case.particles, case.compare)
+    return [stem for stem, section in zip(STEMS, sections, strict=True) if section is not None]
 
 
 def _tables(case: Case, folder: Path | None, start: Start) -> dict[str, Table]:
@@ -191,32 +205,30 @@ def _tables(case: Case, folder: Path | None, start: Start) -> dict[str, Table]:
 
 
 def _observers(
-    case: Case, state: State, tables: dict[str, Table], folder: Path | None, start: Start
+    case: Case,
+    state: State,
+    scheme: Scheme | None,
+    tables: dict[str, Table],
+    folder: Path | None,
+    start: Start,
 ) -> list[Observer]:
     """What checks the run, fills its tables, and writes its fields and checkpoints."""
-    outflow = case.pde.largest_outflow if case.pde is not None else None
-    observers: list[Observer] = [StepGuard(state, case.title), MassGuard(outflow or 0.0)]
-    if state.density is not None:
-        from meanformer.simulation.observers.density_diagnostics import DensityDiagnostics
-
-        observers.append(DensityDiagnostics(tables["pde"], state.density))
+    observers: list[Observer] = [StepGuard(state, case.title), MassGuard()]
+    if scheme is not None:
+        observers += [*scheme.limits(), scheme.diagnostics(tables["pde"])]
     if state.tokens is not None:
         observers.append(TokenDiagnostics(tables["particles"]))
     if case.compare is not None:
         observers.append(Comparison(tables["compare"]))
     before, formats = (start.samples, start.sampled), case.output.fields
     if folder is not None and "none" not in formats:
-        if state.density is not None:
-            from meanformer.simulation.output.density_fields import DensityFields
-
-            observers.append(DensityFields(folder, state.density, formats, *before))
+        if scheme is not None:
+            observers.append(scheme.fields(folder, formats, *before))
         if state.tokens is not None:
             observers.append(TokenFields(folder, *before))
     if folder is not None:
         every, end = case.output.checkpoint_every, case.time.end
         observers.append(Checkpoints(folder, every, end, tables.values(), *before))
-    if case.pde is not None:  # last: what stops here is written
-        from meanformer.simulation.observers.resolution_guard import ResolutionGuard
-
-        observers.append(ResolutionGuard(tables["pde"], case))
+    if scheme is not None:  # last: what stops here is written
+        observers.append(scheme.resolution(tables["pde"]))
     return observers

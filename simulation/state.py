@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from meanformer.mpi import MPI
 
 from meanformer.attention import Model
 from meanformer.coupling import Metric
 from meanformer.particles import TokenEnsemble
-from meanformer.solvers import MeasureSolver, Solver, Tokens
-
-if TYPE_CHECKING:
-    from meanformer.pde import DensitySolver
+from meanformer.solvers import Density, MeasureSolver, Solver, Tokens
 
 
 @dataclass
@@ -28,16 +24,14 @@ class State:
         tokens: The token solver, if the case has one.
         ensemble: The tokens dealt out to systems of their own, if a metric asks for it.
         metrics: The distances between density and tokens that the case asks for.
-        advice: What to say of mass that leaves through the boundary of the density's mesh.
     """
 
     comm: MPI.Intracomm
     attention: Model
-    density: DensitySolver | None = None
+    density: Density | None = None
     tokens: Tokens | None = None
     ensemble: TokenEnsemble | None = None
     metrics: Sequence[Metric] = ()
-    advice: str = ""
 
     @property
     def solvers(self) -> dict[str, Solver]:

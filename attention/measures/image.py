@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from meanformer.attention.measures.measure import Measure
 from meanformer.attention.spaces import Euclidean
 
 
+@runtime_checkable
 class Spread(Measure, Protocol):
     """A measure in R^d that knows its mean and covariance."""
 

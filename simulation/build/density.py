@@ -1,60 +1,100 @@
-"""From a case to the mesh and the density solver it describes."""
+"""From a case to the mesh and the density on it, with the observers that know its elements."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from pathlib import Path
+
 from meanformer.mpi import MPI
 
+from meanformer.arrays import Array
 from meanformer.attention import Model
+from meanformer.meshes.compat import DOLFINX_VERSION
 from meanformer.pde import DensitySolver, InitialDensityError, PetscOptionError
 from meanformer.simulation.case.case import Case
 from meanformer.simulation.case.errors import CaseError
 from meanformer.simulation.case.tables import PdeTable
+from meanformer.pde.dg.l2_distance import l2_distance
 from meanformer.simulation.build.initial import initial_measure
 from meanformer.simulation.build.mesh import build_mesh
+from meanformer.simulation.controller import Observer
+from meanformer.simulation.observers.density_diagnostics import DensityDiagnostics
+from meanformer.simulation.observers.outflow_guard import OutflowGuard
+from meanformer.simulation.observers.resolution_guard import ResolutionGuard
+from meanformer.simulation.output.density_fields import DensityFields
+from meanformer.simulation.output.tables import Table
 
 _LARGEST_MASS_ERROR = 0.02
 
 
-def build_density(
-    case: Case, pde: PdeTable, attention: Model, step: float | None, comm: MPI.Intracomm
-) -> tuple[DensitySolver, str]:
-    """Make the mesh and the density on it. Collective over ``comm``.
+class DgScheme:
+    """The density of a case by discontinuous Galerkin elements: a ``Scheme``.
 
     Args:
-        case: The case.
-        pde: Its ``[pde]``.
+        case: A case with ``[pde]``.
         attention: The model.
         step: A fixed time step, or None for an automatic one.
         comm: The ranks.
 
-    Returns:
-        The solver, and what to say of mass that leaves through the boundary of its mesh.
+    Attributes:
+        solver: The density.
+        versions: That of DOLFINx.
 
     Raises:
         CaseError: On every rank, if a mesh file cannot be used, the mesh does not resolve the
             initial density, or PETSc refuses an option.
     """
-    domain, advice = build_mesh(pde, case.space, case.title, comm)
-    measure = initial_measure(case.initial, case.space.dimension)
-    try:
-        solver = DensitySolver(
-            domain,
-            attention,
-            pde.degree,
-            measure.density,
-            step,
-            temperature=case.noise.temperature,
-            boundary=pde.boundary or "outflow",
-        )
-    except InitialDensityError as error:
-        raise _unresolved(pde, str(error)) from None
-    except PetscOptionError as error:
-        raise CaseError([f"--petsc: {error}"], "command line") from None
-    if abs(solver.initial_mass - 1) > _LARGEST_MASS_ERROR:
-        mass = solver.initial_mass
-        solver.close()
-        raise _unresolved(pde, f"its mass on the mesh is {mass:.4g}, not 1", mass < 1)
-    return solver, advice
+
+    def __init__(
+        self, case: Case, attention: Model, step: float | None, comm: MPI.Intracomm
+    ) -> None:
+        """Make the mesh and the density on it. Collective."""
+        assert case.pde is not None
+        self._case, self._pde = case, case.pde
+        self.versions = {"dolfinx": DOLFINX_VERSION}
+        domain, self._advice = build_mesh(case.pde, case.space, case.title, comm)
+        measure = initial_measure(case.initial, case.space.dimension)
+        try:
+            self.solver = DensitySolver(
+                domain,
+                attention,
+                case.pde.degree,
+                measure.density,
+                step,
+                temperature=case.noise.temperature,
+                boundary=case.pde.boundary or "outflow",
+            )
+        except InitialDensityError as error:
+            raise _unresolved(case.pde, str(error)) from None
+        except PetscOptionError as error:
+            raise CaseError([f"--petsc: {error}"], "command line") from None
+        mass = self.solver.initial_mass
+        if abs(mass - 1) > _LARGEST_MASS_ERROR:
+            self.solver.close()
+            raise _unresolved(case.pde, f"its mass on the mesh is {mass:.4g}, not 1", mass < 1)
+
+    def limits(self) -> list[Observer]:
+        """Of the mass that may leave a mesh with a boundary."""
+        largest = self._pde.largest_outflow
+        return [] if largest is None else [OutflowGuard(self.solver, largest, self._advice)]
+
+    def diagnostics(self, table: Table) -> DensityDiagnostics:
+        """What fills ``pde.csv``. Collective."""
+        return DensityDiagnostics(table, self.solver)
+
+    def fields(
+        self, folder: Path, formats: Collection[str], samples: int, sampled: float
+    ) -> DensityFields:
+        """What writes ``density.pvd``, ``density.bp`` or both. Collective."""
+        return DensityFields(folder, self.solver, formats, samples, sampled)
+
+    def resolution(self, table: Table) -> ResolutionGuard:
+        """What looks at the jumps at facets."""
+        return ResolutionGuard(table, self._case)
+
+    def l2_distance(self, density: Callable[[Array], Array]) -> float:
+        """The L2 norm of the difference from a formula. Collective."""
+        return l2_distance(self.solver, density)
 
 
 def _unresolved(table: PdeTable, why: str, outside: bool = False) -> CaseError:

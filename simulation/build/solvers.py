@@ -11,11 +11,15 @@ from meanformer.particles import TokenSolver, deal_out
 from meanformer.simulation.build.initial import initial_measure
 from meanformer.simulation.build.model import build_model
 from meanformer.simulation.case.tables import space_of
+from meanformer.simulation.scheme import Scheme
 from meanformer.simulation.state import State
 
 
-def build(case: Case, comm: MPI.Intracomm) -> State:
+def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
     """Make mesh, initial measure and solvers. Collective over ``comm``.
+
+    Returns:
+        The solvers, and what the scheme of the density offers beside it; None without a density.
 
     Raises:
         CaseError: On every rank, if the mesh cannot be used, or does not resolve the
@@ -25,11 +29,12 @@ def build(case: Case, comm: MPI.Intracomm) -> State:
     dimension = case.space.dimension
     step = None if case.time.step == "auto" else case.time.step
 
-    state = State(comm, attention)
+    state, scheme = State(comm, attention), None
     if case.pde is not None:
-        from meanformer.simulation.build.density import build_density  # DOLFINx is slow to import
+        from meanformer.simulation.build.density import DgScheme  # DOLFINx is slow to import
 
-        state.density, state.advice = build_density(case, case.pde, attention, step, comm)
+        scheme = DgScheme(case, attention, step, comm)
+        state.density = scheme.solver
     if case.particles is not None:
         number, seed = case.particles.number, case.particles.seed
         if isinstance(case.initial, Tokens):
@@ -44,4 +49,4 @@ def build(case: Case, comm: MPI.Intracomm) -> State:
         if systems:
             state.ensemble = deal_out(state.tokens, systems, attention, step)
         state.metrics = [metric(state.density, state.tokens, state.ensemble) for metric in wanted]
-    return state
+    return state, scheme

@@ -18,13 +18,12 @@ class DensityDiagnostics(Observer):
 
     def __init__(self, table: Table, solver: DensitySolver) -> None:
         """Rows go to ``table``. Collective."""
-        self._table = table
+        self._table, self._solver = table, solver
         self._resolution = Resolution(solver.elements, solver.temperature > 0)
 
     def sample(self, state: State) -> None:
         """Add a row."""
-        solver = state.density
-        assert solver is not None
+        solver = self._solver
         numbers = row(solver, state.attention, *solver.range(), solver.entropy())
         numbers |= _free_energy(solver, state.attention, numbers["energy"], numbers["entropy"])
         shares = self._resolution.after_halvings(solver.values)

@@ -36,7 +36,7 @@ class DensityFields(Observer):
         sampled: float = -math.inf,
     ) -> None:
         """There is no file before the first sample. Collective."""
-        self._fields = NodalFields(solver)
+        self._solver, self._fields = solver, NodalFields(solver)
         space = fem.functionspace(solver.elements.domain, self._fields.element)
         self._writers: list[DensityVtu | DensityVtx] = []
         if "vtu" in formats:
@@ -51,10 +51,9 @@ class DensityFields(Observer):
             AttentionDomainError: If the velocity is undefined.
             OSError: If a file cannot be written.
         """
-        assert state.density is not None
         fields = self._fields()
         for writer in self._writers:
-            writer.write(state.density.time, fields)
+            writer.write(self._solver.time, fields)
 
     def close(self) -> None:
         """Close the files."""

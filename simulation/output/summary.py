@@ -14,26 +14,18 @@ from meanformer.mpi import LIBRARY
 import meanformer
 from meanformer.simulation.output.folder import replace_file
 from meanformer.simulation.output.tables import Table
+from meanformer.simulation.scheme import Scheme
 from meanformer.simulation.state import State
 
 
 def summarise(
-    state: State,
-    status: str,
-    reason: str | None,
-    warnings: list[str],
-    resumed_at: float | None,
-    tables: dict[str, Table],
-    seconds: dict[str, float],
+    state: State, scheme: Scheme | None, tables: dict[str, Table], seconds: dict[str, float]
 ) -> dict[str, Any]:
-    """What is known at the end of a run; the same on every rank. Collective.
+    """Where a run has ended and what it cost; the same on every rank. Collective.
 
     Args:
         state: The solvers.
-        status: "done", "stopped" or "interrupted".
-        reason: Why it stopped, or None.
-        warnings: What the user should know.
-        resumed_at: Time from which it went on, or None; wall times are counted from there.
+        scheme: That of the density, or None.
         tables: The tables of diagnostics by file stem.
         seconds: Wall time by phase, of this rank.
 
@@ -47,15 +39,11 @@ def summarise(
     phases = sorted({phase for one in everyone for phase in one})
     wall_time = {phase: max(one.get(phase, 0.0) for one in everyone) for phase in phases}
     return {
-        "status": status,
-        "reason": reason,
-        "warnings": warnings,
-        "resumed_at": resumed_at,
         "time": state.time,
         "steps": {name: solver.steps for name, solver in solvers.items()},
         "ranks": state.comm.size,
         "wall_time": {phase: round(value, 3) for phase, value in wall_time.items()},
-        "versions": _versions(state),
+        "versions": _versions(scheme),
         "final": {stem: _last_row(table) for stem, table in tables.items()},
     }
 
@@ -75,18 +63,13 @@ def _last_row(table: Table) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in last.items()}
 
 
-def _versions(state: State) -> dict[str, str]:
-    """What the run used: DOLFINx only where there is a density."""
-    dolfinx = {}
-    if state.density is not None:
-        from meanformer.meshes.compat import DOLFINX_VERSION
-
-        dolfinx["dolfinx"] = DOLFINX_VERSION
+def _versions(scheme: Scheme | None) -> dict[str, str]:
+    """What the run used: what a density needs, only where there is one."""
     found = {name: metadata.version(name) for name in ("numpy", "scipy", "mpi4py", "ducc0", "POT")}
     return {
         "meanformer": meanformer.__version__,
         "python": platform.python_version(),
-        **dolfinx,
+        **(scheme.versions if scheme is not None else {}),
         "mpi": LIBRARY,
         **found,
     }

@@ -153,10 +153,8 @@ def _make(planned: _Run, key: str, quantity: Quantity, comm: MPI.Intracomm, prog
 
 
 def _distance(result: Result, exact: Measure | None) -> float:
-    from meanformer.pde.dg.l2_distance import l2_distance
-
-    assert result.state.density is not None and exact is not None
-    return l2_distance(result.state.density, exact.density)
+    assert result.scheme is not None and exact is not None
+    return result.scheme.l2_distance(exact.density)
 
 
 def _study(title: str, key: str, quantity: Quantity, runs: list[_Run]) -> Study:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 from meanformer.mpi import MPI
 
@@ -45,7 +44,8 @@ def exact_columns(measure: Measure) -> dict[str, float]:
     """Those columns of ``pde.csv`` that are known for a measure: moments, and harmonics."""
     if isinstance(measure.space, Sphere):
         return moments(_represent(measure))
-    mean, covariance = cast(Spread, measure).moments()
+    assert isinstance(measure, Spread)
+    mean, covariance = measure.moments()
     d = len(mean)
     columns = {f"mean_{i + 1}": mean[i] for i in range(d)}
     columns |= {f"cov_{i + 1}{j + 1}": covariance[i, j] for i in range(d) for j in range(i, d)}

@@ -16,7 +16,6 @@ from meanformer.simulation.runner import Result, run
 
 L2 = "l2"
 MOMENTS = "moments"
-_TABLES = ("pde", "particles", "compare")
 # Of the final time: how long a run takes that is only asked for its columns.
 _MOMENT = 1e-6
 
@@ -40,7 +39,7 @@ class Quantity:
 
     def of(self, result: Result) -> Array:
         """The columns at the end of a run, ``shape=(n,)``."""
-        table = getattr(result, self.table)
+        table = result.tables[self.table]
         return np.array([table[name][-1] for name in self.columns])
 
 
@@ -94,10 +93,9 @@ def columns_of(cases: Sequence[Case], comm: MPI.Intracomm) -> Columns:
         except CaseError as error:
             refused = refused or error
             continue
-        tables = {table: getattr(result, table) for table in _TABLES}
         return {
             table: [name for name, column in found.items() if np.isfinite(column[-1])]
-            for table, found in tables.items()
+            for table, found in result.tables.items()
             if found
         }
     assert refused is not None

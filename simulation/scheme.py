@@ -1,0 +1,55 @@
+"""What the scheme of a density offers a run beside the density itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from meanformer.arrays import Array
+from meanformer.simulation.controller import Observer
+from meanformer.simulation.output.tables import Table
+from meanformer.solvers import Density
+
+
+class Scheme(Protocol):
+    """A density by one scheme, and all that knows more of it than a ``Density`` says.
+
+    A run asks it for observers, and knows nothing of elements, meshes or DOLFINx.
+    """
+
+    @property
+    def solver(self) -> Density:
+        """The density."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Versions of the libraries that it needs beside those of tokens, by name."""
+
+    def limits(self) -> list[Observer]:
+        """What stops the run after a step."""
+
+    def diagnostics(self, table: Table) -> Observer:
+        """What fills ``pde.csv``. Collective."""
+
+    def fields(
+        self, folder: Path, formats: Collection[str], samples: int, sampled: float
+    ) -> Observer:
+        """What writes its fields. Collective.
+
+        Args:
+            folder: Where files go.
+            formats: "vtu", "vtx" or both.
+            samples: Samples of the run that goes on.
+            sampled: Time of the last of them.
+        """
+
+    def resolution(self, table: Table) -> Observer:
+        """What says whether samples are resolved; it comes after what fills ``pde.csv``."""
+
+    def l2_distance(self, density: Callable[[Array], Array]) -> float:
+        """The L2 norm of the difference from a formula, dimensionless. Collective.
+
+        Args:
+            density: Maps points of the space, ``shape=(n, d)``, to values, ``shape=(n,)``.
+        """
