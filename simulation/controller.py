@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from time import perf_counter
 
+from meanformer.mpi import MPI
+
 import numpy as np
 
 from meanformer.simulation.state import State
@@ -21,14 +23,30 @@ class RunInterrupted(Exception):
 class Observer:
     """Something that watches a run and never changes its state.
 
-    All methods are collective over the run's ranks.
+    All methods but ``wish`` are collective over the run's ranks.
     """
 
     def sample(self, state: State) -> None:
         """Called at each sample time, when all solvers have reached it."""
 
-    def stepped(self, state: State) -> None:
-        """Called after each step of any solver."""
+    def stepped(self, state: State, name: str, start: float) -> None:
+        """Called after each step of any solver.
+
+        Args:
+            state: The solvers.
+            name: That of the one that took the step.
+            start: Its time before.
+        """
+
+    def wish(self, state: State) -> int:
+        """What this rank wishes after a step, a number; 0 is nothing. Not collective."""
+        return 0
+
+    def agreed(self, state: State, wish: int) -> None:
+        """Called after a step in which any rank wished something, with the largest of all wishes.
+
+        It comes after ``stepped`` of all observers.
+        """
 
     def interrupted(self, state: State) -> None:
         """Called when the run is interrupted, wherever the solvers are."""
@@ -76,13 +94,23 @@ def integrate(
     for time in times:
         for name, solver in state.solvers.items():
             while solver.time < time:
-                began = perf_counter()
+                began, start = perf_counter(), solver.time
                 solver.step(time)
                 seconds[name] = seconds.get(name, 0.0) + perf_counter() - began
-                for observer in observers:
-                    observer.stepped(state)
+                _observe_step(state, observers, name, start)
         for observer in observers:
             began, name = perf_counter(), type(observer).__name__
             observer.sample(state)
             seconds[name] = seconds.get(name, 0.0) + perf_counter() - began
     return seconds
+
+
+def _observe_step(state: State, observers: Sequence[Observer], name: str, start: float) -> None:
+    """Tell observers of a step, then of what ranks wish: one reduction for all of them."""
+    for observer in observers:
+        observer.stepped(state, name, start)
+    wishes = np.array([observer.wish(state) for observer in observers])
+    state.comm.Allreduce(MPI.IN_PLACE, wishes, MPI.MAX)
+    for observer, wish in zip(observers, wishes.tolist(), strict=True):
+        if wish:
+            observer.agreed(state, wish)

@@ -213,7 +213,7 @@ def _observers(
     start: Start,
 ) -> list[Observer]:
     """What checks the run, fills its tables, and writes its fields and checkpoints."""
-    observers: list[Observer] = [StepGuard(state, case.title), MassGuard()]
+    observers: list[Observer] = [StepGuard(case.title), MassGuard()]
     if scheme is not None:
         observers += [*scheme.limits(), scheme.diagnostics(tables["pde"])]
     if state.tokens is not None:

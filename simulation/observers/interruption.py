@@ -10,16 +10,13 @@ from time import monotonic
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from meanformer.mpi import MPI
-
 from meanformer.simulation.controller import Observer, RunInterrupted
 from meanformer.simulation.state import State
 
-# Of those that ranks have got, the first of these is what the user sent: mpirun itself makes
+# Of those that ranks have got, the last of these is what the user sent: mpirun itself makes
 # others SIGTERM. It forwards SIGUSR1 and lets the ranks end by themselves; when it ends them, that
 # of Open MPI 5 kills them a quarter of a second after their SIGTERM.
-_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM)
-_NONE = len(_SIGNALS)
+_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
 _SECONDS_BEFORE_INSISTING = 1.0
 _STDERR = 2
 _WORD = (
@@ -45,7 +42,7 @@ class Interruption(Observer):
     def __init__(self, watch: bool = True, tell: bool = False) -> None:
         """No signal yet."""
         self._watch, self._tell = watch, tell
-        self._received = _NONE
+        self._received = 0  # a place in _SIGNALS, counted from one
         self._since = 0.0
         self._former: dict[signal.Signals, Any] = {}
 
@@ -69,27 +66,27 @@ class Interruption(Observer):
             # None: a handler that was not installed from Python.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
-    def stepped(self, state: State) -> None:
-        """Ask all ranks.
+    def wish(self, state: State) -> int:
+        """The end of the run, if a signal has come to this rank: which one."""
+        return self._received
+
+    def agreed(self, state: State, wish: int) -> None:
+        """Stop the run.
 
         Raises:
-            RunInterrupted: On every rank, if one of them got a signal.
+            RunInterrupted: On every rank: one of them got a signal.
         """
-        if not self._watch:
-            return
-        received = state.comm.allreduce(self._received, op=MPI.MIN)
-        if received != _NONE:
-            raise RunInterrupted(f"{_SIGNALS[received].name} received")
+        raise RunInterrupted(f"{_SIGNALS[wish - 1].name} received")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        first = self._received == _NONE
+        first = self._received == 0
         if first:
             self._since = monotonic()
         elif number == signal.SIGINT and monotonic() - self._since > _SECONDS_BEFORE_INSISTING:
             raise KeyboardInterrupt
-        self._received = min(self._received, _SIGNALS.index(number))
+        self._received = max(self._received, 1 + _SIGNALS.index(number))
         if first and self._tell:
             # Not by print: the signal may have come in the middle of one. A bar may be on the line,
             # and after SIGHUP there is no terminal.
             with suppress(OSError):
-                os.write(_STDERR, f"\n{_SIGNALS[self._received].name}{_WORD}\n".encode())
+                os.write(_STDERR, f"\n{_SIGNALS[self._received - 1].name}{_WORD}\n".encode())

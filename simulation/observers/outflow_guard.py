@@ -19,7 +19,7 @@ class OutflowGuard(Observer):
     def __init__(self, density: Density, largest: float, advice: str) -> None:
         self._density, self._largest, self._advice = density, largest, advice
 
-    def stepped(self, state: State) -> None:
+    def stepped(self, state: State, name: str, start: float) -> None:
         """Check the density.
 
         Raises:

@@ -32,10 +32,19 @@ class TerminalProgress(Observer):
 
     def sample(self, state: State) -> None:
         """Show where the run is."""
-        self.stepped(state)
+        self._show(state)
 
-    def stepped(self, state: State) -> None:
+    def stepped(self, state: State, name: str, start: float) -> None:
         """Show where the run is."""
+        self._show(state)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar is not None:
+            with suppress(OSError):  # after SIGHUP there is no terminal
+                self._bar.stop()
+
+    def _show(self, state: State) -> None:
         if state.comm.rank != 0:
             return
         # Solvers take turns between two samples: their mean moves steadily.
@@ -52,12 +61,6 @@ class TerminalProgress(Observer):
             self._bar.update(self._bar.task_ids[0], completed=time)
         elif monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._print(time)
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        if self._bar is not None:
-            with suppress(OSError):  # after SIGHUP there is no terminal
-                self._bar.stop()
 
     def _print(self, time: float) -> None:
         assert self._start is not None

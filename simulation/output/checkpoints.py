@@ -58,16 +58,18 @@ class Checkpoints(Observer):
             self._write(state)
         self._multiple = multiple
 
-    def stepped(self, state: State) -> None:
-        """Write a checkpoint between samples, if the last one is old by rank 0's clock.
+    def wish(self, state: State) -> int:
+        """Whether the last checkpoint is old, by the clock of rank 0."""
+        by_clock = self._every != 0 and state.comm.rank == 0
+        return int(by_clock and monotonic() - self._written >= _SECONDS_BETWEEN)
+
+    def agreed(self, state: State, wish: int) -> None:
+        """Write a checkpoint between samples.
 
         Raises:
             OSError: See ``sample``.
         """
-        if self._every != 0:
-            old = monotonic() - self._written >= _SECONDS_BETWEEN
-            if state.comm.bcast(old):
-                self._write(state)
+        self._write(state)
 
     def interrupted(self, state: State) -> None:
         """Write a checkpoint between samples.
