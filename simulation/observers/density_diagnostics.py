@@ -8,29 +8,66 @@ from meanformer.pde import DensitySolver
 from meanformer.pde.dg.dissipation import dissipation
 from meanformer.pde.dg.resolution import Resolution, halvings_needed
 from meanformer.simulation.controller import Observer
-from meanformer.simulation.observers.diagnostics import row
+from meanformer.simulation.observers import diagnostics as d
+from meanformer.simulation.observers.columns import Part, Row, alone, fill
 from meanformer.simulation.output.tables import Table
 from meanformer.simulation.state import State
 
+FREE_ENERGY = {
+    "free_energy": r"$F=\kappa\int\rho\log\rho-E$, with E the interaction energy",
+    "dissipation": r"$-dF/dt=\int\langle g-\kappa\nabla\log\rho,\,v-\kappa\nabla\log\rho"
+    r"\rangle\rho$, with g the gradient of $\delta E/\delta\rho$: without noise the rate at "
+    "which the energy grows. It holds for any matrices, both may then have either sign, and as "
+    r"long as no mass is at a boundary. Gradients see the jumps of $\rho$ at facets, so that it is "
+    "as accurate as the energy",
+}
+RESOLUTION = {
+    "resolution": "the share of the mass in cells that do not resolve it: those where the mean "
+    "jump of the density at their facets exceeds a tenth of its mean inside. A solution is "
+    "continuous, so jumps are of the size of the error. With noise, whose penalty holds values "
+    "together, a quarter of the slope's jump times the cell's height is added",
+    "halvings": "how often all cells would have to be halved for no more than 10 % of the mass to "
+    "be left in such cells: see [below](#is-the-mesh-fine-enough)",
+}
+OUTFLOW = {
+    "outflow": "in $R^d$: mass that has left through the boundary, integrated with the scheme; "
+    "`mass` and it add up to 1"
+}
 
-class DensityDiagnostics(Observer):
-    """Fill ``pde.csv``: one row a sample."""
 
-    def __init__(self, table: Table, solver: DensitySolver) -> None:
-        """Rows go to ``table``. Collective."""
-        self._table, self._solver = table, solver
-        self._resolution = Resolution(solver.elements, solver.temperature > 0)
+def columns_of(solver: DensitySolver) -> tuple[Part[DensitySolver], ...]:
+    """The columns of ``pde.csv``. Collective."""
+    resolution = Resolution(solver.elements, solver.temperature > 0)
 
-    def sample(self, state: State) -> None:
-        """Add a row."""
-        solver = self._solver
-        numbers = row(solver, state.attention, *solver.range(), solver.entropy())
-        numbers |= _free_energy(solver, state.attention, numbers["energy"], numbers["entropy"])
-        shares = self._resolution.after_halvings(solver.values)
-        numbers |= {"resolution": shares[0], "halvings": halvings_needed(shares)}
-        if isinstance(solver.space, Euclidean):
-            numbers["outflow"] = solver.outflow
-        self._table.append(numbers)
+    def resolved(solver: DensitySolver) -> Row:
+        shares = resolution.after_halvings(solver.values)
+        return {"resolution": float(shares[0]), "halvings": halvings_needed(shares)}
+
+    return (
+        d.TIME,
+        d.MASS,
+        Part(d.RANGE, alone(_range)),
+        d.ENERGY,
+        Part(d.ENTROPY, alone(lambda solver: {"entropy": solver.entropy()})),
+        d.MOMENTS,
+        d.HARMONIC,
+        Part(
+            FREE_ENERGY,
+            lambda solver, model, row: _free_energy(solver, model, row["energy"], row["entropy"]),
+        ),
+        Part(RESOLUTION, alone(resolved)),
+        Part(OUTFLOW, alone(_outflow)),
+    )
+
+
+def _range(solver: DensitySolver) -> Row:
+    low, high = solver.range()
+    return {"min": low, "max": high}
+
+
+def _outflow(solver: DensitySolver) -> Row:
+    """Spheres have no boundary."""
+    return {"outflow": solver.outflow} if isinstance(solver.space, Euclidean) else {}
 
 
 def _free_energy(
@@ -42,3 +79,15 @@ def _free_energy(
     if attention.law in ENERGETIC:
         falls = dissipation(solver.elements, attention, solver.values, kappa)
     return {"free_energy": kappa * entropy - energy, "dissipation": falls}
+
+
+class DensityDiagnostics(Observer):
+    """Fill ``pde.csv``: one row a sample."""
+
+    def __init__(self, table: Table, solver: DensitySolver) -> None:
+        """Rows go to ``table``. Collective."""
+        self._table, self._solver, self._columns = table, solver, columns_of(solver)
+
+    def sample(self, state: State) -> None:
+        """Add a row."""
+        self._table.append(fill(self._columns, self._solver, state.attention))

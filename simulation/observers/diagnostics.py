@@ -1,4 +1,4 @@
-"""Numbers that describe a measure at one time: mass, energy, entropy, moments, harmonics."""
+"""Numbers that describe a measure at one time: mass, energy, moments, harmonics."""
 
 from __future__ import annotations
 
@@ -6,37 +6,18 @@ import numpy as np
 
 from meanformer.attention import Model, Sphere, interaction_energy
 from meanformer.attention.energy import ENERGETIC
-from meanformer.attention.transforms import sphere as harmonics
+from meanformer.attention.transforms import circle, sphere
 from meanformer.simulation.controller import Observer
+from meanformer.simulation.observers.columns import Part, Row, alone, empty, fill
 from meanformer.simulation.output.tables import Table
 from meanformer.simulation.state import State
-from meanformer.solvers import MeasureSolver, WeightedPoints
+from meanformer.solvers import MeasureSolver, Tokens, WeightedPoints
 
 HARMONICS = 8
 _LARGEST_DIMENSION_OF_MOMENTS = 8
 # Of the terms of a sum: smaller values are their round-off, and their digits would depend on the
 # number of ranks.
 _ROUND_OFF = 1e-14
-
-
-def row(
-    solver: MeasureSolver, model: Model, low: float, high: float, entropy: float
-) -> dict[str, float]:
-    """A row of diagnostics. Collective.
-
-    Args:
-        solver: A measure distributed over ranks.
-        model: The attention as a function of time.
-        low: Smallest value of the density; nan if there is none.
-        high: Largest value of the density; nan if there is none.
-        entropy: Its entropy; nan if there is none.
-
-    Returns:
-        ``t``, ``mass``, ``min``, ``max``, ``energy`` (see ``energy``), ``entropy``, then the
-        columns of ``moments``.
-    """
-    numbers = {"t": solver.time, "mass": solver.mass(), "min": low, "max": high}
-    return numbers | {"energy": energy(solver, model), "entropy": entropy} | moments(solver)
 
 
 def energy(solver: MeasureSolver, model: Model) -> float:
@@ -52,44 +33,49 @@ def energy(solver: MeasureSolver, model: Model) -> float:
     return interaction_energy(attention, solver.points, solver.weights, solver.space, solver.comm)
 
 
-def moments(solver: WeightedPoints) -> dict[str, float]:
-    """Mean, covariance and harmonics of a solver's measure. Collective.
+def moments(solver: WeightedPoints) -> Row:
+    """Mean and covariance of a solver's measure, ``mean_i`` and ``cov_ij``, i <= j. Collective.
 
     Returns:
-        ``mean_i``; ``cov_ij``, the second moments about the mean, i <= j; on S^1 and S^2
-        ``harmonic_k``, the norm of the degree-k coefficients in a basis orthonormal for the uniform
-        probability, over the square root of their number, 2 or 2k + 1. All dimensionless.
+        ``cov_ij`` are second moments about the mean; nothing in more than 8 dimensions.
     """
     points, weights, comm = solver.points, solver.weights, solver.comm
     dimension = solver.space.dimension
-    columns: dict[str, float] = {}
-    if dimension <= _LARGEST_DIMENSION_OF_MOMENTS:
-        mass, mean = comm.allreduce(weights.sum()), comm.allreduce(weights @ points)
-        centred = points - (mean / mass if mass > 0 else 0.0)
-        covariance = comm.allreduce((weights[:, None] * centred).T @ centred)
-        # Lengths on the sphere are of order one; in R^d any may be.
-        width = np.trace(covariance)
-        scale = 1.0 if isinstance(solver.space, Sphere) else np.sqrt(mean @ mean + width)
-        columns |= {f"mean_{i + 1}": _rounded(mean[i], scale) for i in range(dimension)}
-        scale = 1.0 if isinstance(solver.space, Sphere) else width
-        columns |= {
-            f"cov_{i + 1}{j + 1}": _rounded(covariance[i, j], scale)
-            for i in range(dimension)
-            for j in range(i, dimension)
-        }
-    if solver.space == Sphere(3):
-        coefficients = harmonics.analyse(harmonics.angles(points), weights, HARMONICS, comm)
-        power = harmonics.degree_power(coefficients, coefficients, HARMONICS)
-        columns |= {
-            f"harmonic_{k}": _rounded(np.sqrt(4 * np.pi * power[k] / (2 * k + 1)))
-            for k in range(1, HARMONICS + 1)
-        }
+    if dimension > _LARGEST_DIMENSION_OF_MOMENTS:
+        return {}
+    mass, mean = comm.allreduce(weights.sum()), comm.allreduce(weights @ points)
+    centred = points - (mean / mass if mass > 0 else 0.0)
+    covariance = comm.allreduce((weights[:, None] * centred).T @ centred)
+    # Lengths on the sphere are of order one; in R^d any may be.
+    width = np.trace(covariance)
+    scale = 1.0 if isinstance(solver.space, Sphere) else np.sqrt(mean @ mean + width)
+    columns = {f"mean_{i + 1}": _rounded(mean[i], scale) for i in range(dimension)}
+    scale = 1.0 if isinstance(solver.space, Sphere) else width
+    return columns | {
+        f"cov_{i + 1}{j + 1}": _rounded(covariance[i, j], scale)
+        for i in range(dimension)
+        for j in range(i, dimension)
+    }
+
+
+def harmonics(solver: WeightedPoints) -> Row:
+    """``harmonic_k`` of a solver's measure on S^1 and S^2; nothing elsewhere. Collective.
+
+    Returns:
+        The norm of the degree-k coefficients in a basis orthonormal for the uniform probability,
+        over the square root of their number, 2 or 2k + 1.
+    """
+    points, weights, comm = solver.points, solver.weights, solver.comm
     if solver.space == Sphere(2):
         # sqrt(2) cos and sqrt(2) sin are orthonormal, and two.
-        turns = np.multiply.outer(np.arange(1, HARMONICS + 1), np.arctan2(*points.T[::-1]))
-        waves = comm.allreduce(np.exp(1j * turns) @ weights)
-        columns |= {f"harmonic_{k}": _rounded(abs(waves[k - 1])) for k in range(1, HARMONICS + 1)}
-    return columns
+        sizes = abs(circle.analyse(circle.angles(points), weights, HARMONICS, comm))
+    elif solver.space == Sphere(3):
+        coefficients = sphere.analyse(sphere.angles(points), weights, HARMONICS, comm)
+        power = sphere.degree_power(coefficients, coefficients, HARMONICS)
+        sizes = np.sqrt(4 * np.pi * power / (2 * np.arange(HARMONICS + 1) + 1))
+    else:
+        return {}
+    return {f"harmonic_{k}": _rounded(sizes[k]) for k in range(1, HARMONICS + 1)}
 
 
 def _rounded(value: float, scale: float = 1.0) -> float:
@@ -97,8 +83,54 @@ def _rounded(value: float, scale: float = 1.0) -> float:
     return 0.0 if abs(value) < _ROUND_OFF * scale else float(value)
 
 
+TIME = Part[MeasureSolver]({"t": "time"}, alone(lambda solver: {"t": solver.time}))
+MASS = Part[MeasureSolver](
+    {"mass": r"$\int d\mu$, which stays 1 but for what leaves through a boundary"},
+    alone(lambda solver: {"mass": solver.mass()}),
+)
+RANGE = {
+    "min, max": "smallest and largest nodal value of the density, per unit length, area or volume; "
+    "empty for tokens"
+}
+ENERGY = Part[MeasureSolver](
+    {
+        "energy": "the interaction energy of the law, see below; empty for sigmoid and hardmax, "
+        "which have none"
+    },
+    lambda solver, model, row: {"energy": energy(solver, model)},
+)
+ENTROPY = {"entropy": r"$\int \rho\log\rho$; empty for tokens"}
+MOMENTS = Part[MeasureSolver](
+    {
+        "mean_i": r"$\int x_i\,d\mu$",
+        "cov_ij": r"second moments about the mean, $i \le j$",
+    },
+    alone(moments),
+)
+HARMONIC = Part[MeasureSolver](
+    {
+        "harmonic_k": r"on $S^1$ and $S^2$, k = 1..8: $(\iint P_k(\langle x,y\rangle)\,"
+        r"\mu(dx)\mu(dy))^{1/2}$ ($\cos k\theta$ in place of $P_k$ on the circle): the norm of "
+        "the degree-k coefficients in a basis orthonormal for the uniform probability, over the "
+        "square root of their number, $2k+1$ or 2"
+    },
+    alone(harmonics),
+)
+
+#: The columns of ``particles.csv``; point masses have no density or entropy.
+OF_TOKENS: tuple[Part[Tokens], ...] = (
+    TIME,
+    MASS,
+    Part(RANGE, empty("min", "max")),
+    ENERGY,
+    Part(ENTROPY, empty("entropy")),
+    MOMENTS,
+    HARMONIC,
+)
+
+
 class TokenDiagnostics(Observer):
-    """Fill ``particles.csv``: one row a sample; point masses have no density or entropy."""
+    """Fill ``particles.csv``: one row a sample."""
 
     def __init__(self, table: Table) -> None:
         """Rows go to ``table``."""
@@ -107,5 +139,4 @@ class TokenDiagnostics(Observer):
     def sample(self, state: State) -> None:
         """Add a row."""
         assert state.tokens is not None
-        nan = float("nan")
-        self._table.append(row(state.tokens, state.attention, nan, nan, nan))
+        self._table.append(fill(OF_TOKENS, state.tokens, state.attention))

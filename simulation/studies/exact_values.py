@@ -17,7 +17,7 @@ from meanformer.simulation.build.initial import initial_measure
 from meanformer.simulation.build.model import build_model
 from meanformer.simulation.case.case import Case, CaseError
 from meanformer.simulation.case.tokens import Tokens
-from meanformer.simulation.observers.diagnostics import moments
+from meanformer.simulation.observers.diagnostics import harmonics, moments
 
 # Numbers of heights and of turns, by dimension. Poisson kernels have their moments to 1e-12 up to
 # |a| = 0.95, to 1e-5 up to 0.99.
@@ -43,7 +43,8 @@ def exact_end(case: Case) -> Measure | None:
 def exact_columns(measure: Measure) -> dict[str, float]:
     """Those columns of ``pde.csv`` that are known for a measure: moments, and harmonics."""
     if isinstance(measure.space, Sphere):
-        return moments(_represent(measure))
+        points = _represent(measure)
+        return moments(points) | harmonics(points)
     assert isinstance(measure, Spread)
     mean, covariance = measure.moments()
     d = len(mean)

@@ -2,8 +2,16 @@
 
 from pathlib import Path
 
+from mpi4py import MPI
+
 import meanformer
+from meanformer.attention import Attention
+from meanformer.attention.measures import Uniform
 from meanformer.coupling import METRICS
+from meanformer.meshes import circle
+from meanformer.pde import DensitySolver
+from meanformer.simulation.observers.density_diagnostics import columns_of
+from meanformer.simulation.observers.diagnostics import OF_TOKENS
 
 DOCS = Path(meanformer.__file__).resolve().parent / "docs"
 TEXT = (DOCS / "output.md").read_text()
@@ -35,3 +43,20 @@ def test_metrics():
     assert table("`compare.csv`", 1) == rows
     keys = (DOCS / "case-file.md").read_text()
     assert all(f'`"{name}"`' in keys for name in METRICS)
+
+
+def rows_of(parts):
+    """What the documentation should say of columns."""
+    meanings = {name: text for part in parts for name, text in part.meanings.items()}
+    return [f"| `{'`, `'.join(names.split(', '))}` | {text} |" for names, text in meanings.items()]
+
+
+def test_columns_of_solvers():
+    solver = DensitySolver(circle(MPI.COMM_SELF, cells=10), Attention(), 1, Uniform(2).density)
+    density, tokens = rows_of(columns_of(solver)), rows_of(OF_TOKENS)
+    shared = [row for row in density if row in tokens]
+    assert table("`pde.csv` and `particles.csv`") == shared
+    assert table("`pde.csv` and `particles.csv`", 1) == [
+        row for row in density if row not in shared
+    ]
+    assert [row for row in tokens if row not in shared] == []
