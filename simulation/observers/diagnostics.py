@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from meanformer.mpi import MPI
+
 import numpy as np
 
 from meanformer.attention import Model, Sphere, interaction_energy
@@ -78,6 +80,15 @@ def harmonics(solver: WeightedPoints) -> Row:
     return {f"harmonic_{k}": _rounded(sizes[k]) for k in range(1, HARMONICS + 1)}
 
 
+def spread(solver: WeightedPoints) -> Row:
+    """The largest distance |x_i - mean| of a point from the mean of its measure. Collective."""
+    points, comm = solver.points, solver.comm
+    mean = comm.allreduce(solver.weights @ points)
+    sizes = [np.linalg.norm(x, axis=1).max(initial=0.0) for x in (points - mean, points)]
+    distance, length = (comm.allreduce(size, op=MPI.MAX) for size in sizes)
+    return {"spread": _rounded(distance, length)}
+
+
 def _rounded(value: float, scale: float = 1.0) -> float:
     """0 for what is nothing but the round-off of a sum of terms of a size."""
     return 0.0 if abs(value) < _ROUND_OFF * scale else float(value)
@@ -126,6 +137,14 @@ OF_TOKENS: tuple[Part[Tokens], ...] = (
     Part(ENTROPY, empty("entropy")),
     MOMENTS,
     HARMONIC,
+    Part(
+        {
+            "spread": r"$\max_i\lvert x_i-m\rvert$, the largest distance (on spheres along the "
+            "chord) of a token from the mean m of all: no two are farther apart than twice that, "
+            "and it tends to zero where they meet in one cluster"
+        },
+        alone(spread),
+    ),
 )
 
 

@@ -13,8 +13,8 @@ from meanformer.simulation.studies.quantities import L2, Quantity
 
 # Of the classical Runge-Kutta scheme of the tokens.
 _ORDER_OF_TOKENS = 4
-# Columns whose errors need not be a power of the size of the cells.
-_NO_POWERS = {"mass", "resolution", "halvings", "outflow"}
+# Columns whose errors need not be a power of the size of the cells or of the number of tokens.
+_NO_POWERS = {"mass", "resolution", "halvings", "outflow", "spread"}
 # Above the largest expected, and between neighbours.
 _LARGEST_EXCESS = 1.0
 _LARGEST_SPREAD = 1.0
@@ -53,6 +53,8 @@ def expected_orders(key: str, quantity: Quantity, case: Case) -> Expected | None
         case: Any of the study.
     """
     if key == "particles.number" and quantity.table != "pde":
+        if not _NO_POWERS.isdisjoint(quantity.columns):
+            return None
         return Expected(0.5, 0.5, "independent tokens")
     if key == "time.step" and quantity.table == "particles":
         return Expected(_ORDER_OF_TOKENS, _ORDER_OF_TOKENS, "the scheme of the tokens")

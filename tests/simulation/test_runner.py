@@ -77,7 +77,7 @@ def test_a_run_writes_the_files_of_the_contract(folder):
     MPI.COMM_WORLD.barrier()
     for stem, columns in (("pde", result.pde), ("particles", result.particles)):
         table = read(folder / f"{stem}.csv")
-        more = MORE_OF_DENSITY if stem == "pde" else []
+        more = MORE_OF_DENSITY if stem == "pde" else ["spread"]
         assert list(table) == COLUMNS + more == list(columns)
         assert [float(t) for t in table["t"]] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
         assert np.array_equal([float(v) for v in table["energy"]], columns["energy"])

@@ -124,6 +124,7 @@ class TestExpected:
             ("pde.refinement", Quantity("pde.mass", "pde", ("mass",))),
             ("pde.refinement", Quantity("compare.w1", "compare", ("w1",))),
             ("attention.beta", Quantity("pde.energy", "pde", ("energy",))),
+            ("particles.number", Quantity("particles.spread", "particles", ("spread",))),
         ],
     )
     def test_where_theory_says_nothing(self, key, quantity):
