@@ -107,6 +107,10 @@ class Density(MeasureSolver, Protocol):
     def point_numbers(self) -> Indices:
         """Numbers that sort ``points`` in one order on any number of ranks, ``shape=(n,)``."""
 
+    @property
+    def point_volumes(self) -> Array:
+        """Length, area or volume that ``integral`` gives each of ``points``, ``shape=(n,)``."""
+
     def at(self, points: Array) -> Array:
         """The density at points of this rank's choice, ``shape=(m,)``. Collective."""
 

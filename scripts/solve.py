@@ -44,7 +44,7 @@ def add_parser(verbs: Any) -> None:
         "--resume",
         action="store_true",
         help="go on from the last checkpoint in the folder of the run, on any number of ranks; "
-        "time.end, title and [output] may have changed",
+        "time.end, title, [compare] and [output] may have changed",
     )
     parser.add_argument(
         "--petsc",

@@ -95,7 +95,7 @@ def run(
         resume: Go on from the last checkpoint in ``output``, on any number of ranks; on as many
             as before, the numbers are those of a run that was never interrupted (to round-off
             with noise on three ranks or more). The case must be the one of that run; its final
-            time, title and ``[output]`` may differ.
+            time, title, ``[compare]`` and ``[output]`` may differ.
 
     Returns:
         The columns of all tables, on every rank, and the final state.

@@ -3,10 +3,13 @@
 from meanformer.attention import Space
 from meanformer.coupling.distances.base import Metric
 from meanformer.coupling.distances.harmonic import Harmonic
+from meanformer.coupling.distances.quantiles import Quantiles
 from meanformer.coupling.distances.wasserstein import Wasserstein
 
 #: All distances by name, in the order of their columns.
-METRICS: dict[str, type[Metric]] = {metric.name: metric for metric in (Harmonic, Wasserstein)}
+METRICS: dict[str, type[Metric]] = {
+    metric.name: metric for metric in (Harmonic, Wasserstein, Quantiles)
+}
 
 
 def metrics_on(space: Space) -> tuple[str, ...]:
@@ -14,4 +17,4 @@ def metrics_on(space: Space) -> tuple[str, ...]:
     return tuple(name for name, metric in METRICS.items() if metric.exists_on(space))
 
 
-__all__ = ["METRICS", "Harmonic", "Metric", "Wasserstein", "metrics_on"]
+__all__ = ["METRICS", "Harmonic", "Metric", "Quantiles", "Wasserstein", "metrics_on"]

@@ -193,6 +193,11 @@ class DensitySolver:
         first: Indices = np.asarray(self.numbers, dtype=np.int64)[:, None] * per_cell
         return (first + np.arange(per_cell)).ravel()
 
+    @property
+    def point_volumes(self) -> Array:
+        """Length, area or volume that ``integral`` gives each of ``points``, ``shape=(n,)``."""
+        return self.elements.quadrature.weights.ravel()
+
     def at(self, points: npt.ArrayLike) -> Array:
         """The density at points. Collective.
 

@@ -213,7 +213,8 @@ class CompareTable(Table):
     metrics: (
         Annotated[tuple[Metric, ...], Field(min_length=1), AfterValidator(_distinct)] | None
     ) = Field(default=None, strict=False)
-    """Names of distances; all that the space has where none is given."""
+    """[Distances between density and tokens](output.md#comparecsv); all that the space has where
+    none is given."""
 
 
 def with_default_metrics(compare: CompareTable, space: SpaceTable) -> CompareTable:
@@ -228,7 +229,7 @@ def compare_problems(compare: CompareTable, space: SpaceTable) -> list[tuple[str
     there = metrics_on(space_of(space))
     need = f"must be among {list(there)} in this space"
     return [
-        ("metrics", f"{name!r} is for {METRICS[name].spaces}; {need}")
+        ("metrics", f"{name!r} is for {METRICS[name].spaces}; {need}".replace("$", ""))
         for name in compare.metrics or ()
         if name not in there
     ]

@@ -18,7 +18,7 @@ from meanformer.simulation.state import State
 
 Columns = Mapping[str, Sequence[float]]
 
-_MAY_DIFFER = ("time.end", "title", "output.")
+_MAY_DIFFER = ("time.end", "title", "compare.", "output.")
 _LONGEST_VALUE = 40
 
 
@@ -46,7 +46,8 @@ def find_start(folder: Path, case: Case, stems: Sequence[str], comm: MPI.Intraco
 
     Args:
         folder: The output folder of the run.
-        case: What is to be run; only the final time, the title and ``[output]`` may differ.
+        case: What is to be run; only the final time, the title, ``[compare]`` and ``[output]`` may
+            differ.
         stems: File stems of its tables.
         comm: The ranks.
 

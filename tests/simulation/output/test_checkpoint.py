@@ -245,6 +245,15 @@ class TestGoingOn:
         run(case(0.3), tmp_path, resume=True)
         assert texts(tmp_path) == rows
 
+    def test_with_other_distances_leaves_the_former_ones_empty(self, tmp_path):
+        first = run(case(0.2, metrics=["harmonic"]), tmp_path)
+        result = run(case(0.4, metrics=["w1"]), tmp_path, resume=True)
+        assert result.status == "done"
+        compare = result.compare
+        assert np.array_equal(compare["harmonic"][:3], first.compare["harmonic"])
+        assert np.all(np.isnan(compare["harmonic"][3:])) and np.all(np.isnan(compare["w1"][:3]))
+        assert np.all(compare["w1"][3:] > 0)
+
     def test_needs_an_output_folder(self):
         with pytest.raises(ValueError, match="resume"):
             run(case(), None, resume=True)
@@ -275,6 +284,11 @@ class TestRefused:
         message = self.refused(tmp_path / "run", case(0.4, model={"layers": layers}))
         assert "attention.layers[2].duration: 0.1; must be 0.08" in message
         assert message.count("must be") == 1
+
+    def test_a_distance_that_needs_systems_from_the_start(self, tmp_path):
+        run(case(0.2, metrics=["w1"]), tmp_path / "run")
+        message = self.refused(tmp_path / "run", case(0.4, metrics=["w1", "harmonic"]))
+        assert "replica_0.points" in message and "is needed to go on" in message
 
     def test_a_damaged_state(self, folder):
         path = folder / "checkpoint" / "0001" / "state.npz"
