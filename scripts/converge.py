@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import tomllib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from meanformer.mpi import MPI
 
+from meanformer.scripts.outputs import check_files
 from meanformer.simulation import CaseError
 
 STOPPED = 3
@@ -63,7 +63,7 @@ def execute(options: argparse.Namespace) -> int:
     from meanformer.simulation.output.folder import on_root
 
     comm = MPI.COMM_WORLD
-    on_root(comm, lambda: _check_files(options))
+    on_root(comm, lambda: check_files(csv=options.csv, plot=options.plot))
     if len(options.over) > 1:
         raise CaseError(["--over: given more than once; a study is over one key"], "command line")
     key, values = _over(options.over[0])
@@ -110,27 +110,3 @@ def _is_toml(text: str) -> bool:
         return len(tomllib.loads(f"value = {text}")) == 1
     except (ValueError, RecursionError):
         return False
-
-
-def _check_files(options: argparse.Namespace) -> None:
-    """Whether the files can be written, before hours of work."""
-    problems = [
-        f"{name}: {file} is not a file in a folder that exists"
-        for name, file in (("--csv", options.csv), ("--plot", options.plot))
-        if file and (file.is_dir() or not file.resolve().parent.is_dir())
-    ]
-    if options.plot:
-        problems += _picture_problems(options.plot)
-    if problems:
-        raise CaseError(problems, "command line")
-
-
-def _picture_problems(file: Path) -> list[str]:
-    if find_spec("matplotlib") is None:
-        return ['--plot: matplotlib is not installed; pip install "meanformer[docs]"']
-    from matplotlib.figure import Figure
-
-    allowed = sorted(Figure().canvas.get_supported_filetypes())
-    if file.suffix[1:].lower() in allowed:
-        return []
-    return [f"--plot: {file} has no ending of a picture; allowed: {', '.join(allowed)}"]

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from meanformer.arrays import Array
+from meanformer.scripts.outputs import wide_console
 from meanformer.simulation.studies.credibility import Expected
 from meanformer.simulation.studies.study import Row, Study
 from meanformer.simulation.studies.variants import spell
@@ -27,10 +27,7 @@ _COLUMNS = ("value", "size", "error", "order", "doubt", "seconds", "status", "re
 
 def print_table(study: Study) -> None:
     """Print the runs, and what the columns mean, on the terminal."""
-    console = Console(highlight=False)
-    if console.width < _WIDTH:
-        # Whole lines can be read in a file, and in a narrow terminal better than broken words.
-        console = Console(highlight=False, width=_WIDTH)
+    console = wide_console(_WIDTH)
     table = Table(box=None, header_style="", padding=(0, 2, 0, 0))
     has_size = study.meaning not in ("", study.key)
     names = [study.key, *([study.symbol] if has_size else []), "error", "order", "seconds"]

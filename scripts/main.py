@@ -11,7 +11,8 @@ from time import sleep
 from meanformer.mpi import MPI
 
 import meanformer
-from meanformer.scripts import bench, converge, solve
+from meanformer.scripts import converge, solve
+from meanformer.scripts.bench import command as bench
 from meanformer.simulation import CaseError
 
 WRONG = 2

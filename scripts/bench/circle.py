@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-Array = npt.NDArray[np.float64]
+from meanformer.arrays import Array
 
+#: Whose density it is: of our solver, in as few steps as do, of the peer, and ours again.
+OURS, PEER, OWN_STEPS = "ours", "Lax-Friedrichs", "ours, own steps"
 BETA = 5.0
 END = 0.5
 # Modes 2 to 4 grow like e^{14 t} or faster: a density that is far from uniform would collapse to a

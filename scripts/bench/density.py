@@ -1,4 +1,4 @@
-"""What ``meanformer bench pde`` measures in a process of its own (``bench_worker``)."""
+"""Tasks of ``meanformer bench pde``: the density solver's steps, and its way to an accuracy."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from meanformer.mpi import MPI
 
 import numpy as np
 
+from meanformer.arrays import Array
 from meanformer.attention import Attention
 from meanformer.attention.measures import Mixture, VonMisesFisher
 from meanformer.integrators import imex, ssp
 from meanformer.meshes import circle, icosphere
 from meanformer.pde import DensitySolver
-from meanformer.scripts import bench_circle
-from meanformer.scripts.bench_circle import Array, Solution
-from meanformer.scripts.bench_machine import resident_bytes
-from meanformer.scripts.bench_pde import OURS, OWN_STEPS, PEER
+from meanformer.scripts.bench import circle as problem
+from meanformer.scripts.bench.circle import OURS, OWN_STEPS, PEER, Solution
+from meanformer.scripts.bench.machine import resident_bytes
 
 Result = dict[str, Any]
 
@@ -104,10 +104,10 @@ def accuracy(sizes: list[int]) -> Iterator[Result]:
         that is at least as accurate, if there is any, and one on the mesh of the fastest of these
         in steps that the solver chooses.
     """
-    exact = bench_circle.fourier_solution()
+    exact = problem.fourier_solution()
     meshes = {(degree, cells): _OnCircle(degree, cells) for degree in (1, 2, 3) for cells in _CELLS}
     for size in sizes:
-        peer = bench_circle.LaxFriedrichs(size, exact.largest_speed)
+        peer = problem.LaxFriedrichs(size, exact.largest_speed)
         error = _distance(peer.solve(), exact.density(peer.angles), 2 * np.pi / size)
         found = {"what": PEER, "error": error, "steps": peer.steps}
         yield {"size": size} | found | _best_time(peer.solve)
@@ -184,10 +184,10 @@ class _OnCircle:
         domain = circle(MPI.COMM_SELF, cells=self._cells, geometry_degree=max(2, self._degree))
         return DensitySolver(
             domain,
-            Attention(law="unnormalised", beta=bench_circle.BETA),
+            Attention(law="unnormalised", beta=problem.BETA),
             self._degree,
-            lambda points: bench_circle.initial_density(_angles(points)),
-            step=None if self._own_steps else bench_circle.END,
+            lambda points: problem.initial_density(_angles(points)),
+            step=None if self._own_steps else problem.END,
         )
 
     @cached_property
@@ -198,7 +198,7 @@ class _OnCircle:
         """From the start to the end in equal steps."""
         solver = self._solver
         solver.values, solver.time, solver.steps = self._start, 0.0, 0
-        for end in np.linspace(0, bench_circle.END, steps + 1)[1:]:
+        for end in np.linspace(0, problem.END, steps + 1)[1:]:
             while solver.time < end:
                 solver.step(end)
 

@@ -10,8 +10,8 @@ import pytest
 from scipy.special import iv
 
 from meanformer.attention import Attention, Sphere
-from meanformer.scripts import bench_circle, bench_pde, bench_pde_tasks
-from meanformer.scripts.bench_circle import LaxFriedrichs, fourier_solution
+from meanformer.scripts.bench import circle, density, pde
+from meanformer.scripts.bench.circle import LaxFriedrichs, fourier_solution
 from meanformer.scripts.main import main
 from meanformer.simulation import Case
 from meanformer.simulation.build.initial import initial_measure
@@ -27,7 +27,7 @@ def bench(*arguments):
 @pytest.fixture
 def briefly(monkeypatch):
     """Least numbers of steps and repetitions."""
-    monkeypatch.setattr(bench_pde, "_SECONDS", 0.0)
+    monkeypatch.setattr(pde, "_SECONDS", 0.0)
 
 
 class TestCommand:
@@ -87,7 +87,7 @@ class TestCommand:
         assert "GB resident" in capsys.readouterr().out
 
     def test_says_what_cannot_be_measured(self, monkeypatch, capsys, briefly):
-        monkeypatch.setattr("meanformer.scripts.bench_process.shutil.which", lambda name: None)
+        monkeypatch.setattr("meanformer.scripts.bench.process.shutil.which", lambda name: None)
         assert bench("--problems", "stage", "--levels", "0") == 0
         assert "mpirun is not on PATH" in capsys.readouterr().out
 
@@ -110,10 +110,10 @@ class TestCommand:
 class TestCircle:
     def test_modes_grow_as_linearised_attention_says(self, monkeypatch):
         """A mode k of a nearly uniform density grows with k^2 w_k / beta, w_k = I_k(beta)."""
-        monkeypatch.setattr(bench_circle, "_AMPLITUDE", 1e-7)
+        monkeypatch.setattr(circle, "_AMPLITUDE", 1e-7)
         solution = fourier_solution(64, 400)
-        rate = iv(1, bench_circle.BETA) / bench_circle.BETA
-        grown = 1e-7 / 2 * np.exp(rate * bench_circle.END) / (2 * np.pi)
+        rate = iv(1, circle.BETA) / circle.BETA
+        grown = 1e-7 / 2 * np.exp(rate * circle.END) / (2 * np.pi)
         assert abs(solution.coefficients[1]) == pytest.approx(grown, rel=1e-6)
 
     def test_solution_is_converged(self):
@@ -124,14 +124,14 @@ class TestCircle:
         assert coarse.largest_speed == pytest.approx(fine.largest_speed, rel=1e-3)
 
     def test_velocity_is_that_of_attention(self):
-        angles = bench_circle.equal_angles(40)
+        angles = circle.equal_angles(40)
         points = np.column_stack([np.cos(angles), np.sin(angles)])
-        density = bench_circle.initial_density(angles)
-        attention = Attention(law="unnormalised", beta=bench_circle.BETA)
+        density = circle.initial_density(angles)
+        attention = Attention(law="unnormalised", beta=circle.BETA)
         weights = density * 2 * np.pi / 40
         wanted = attention.velocity(points, points, weights, Sphere(2))
         along = np.column_stack([-np.sin(angles), np.cos(angles)])
-        found = bench_circle._Velocity(40)(density)[:, None] * along
+        found = circle._Velocity(40)(density)[:, None] * along
         np.testing.assert_allclose(found, wanted, atol=1e-12)
 
     def test_peer_is_of_first_order_keeps_mass_and_sign(self):
@@ -147,14 +147,14 @@ class TestCircle:
         assert np.all(np.abs(orders - 1) < 0.15), orders
 
     def test_ours_is_at_least_as_accurate(self, monkeypatch):
-        monkeypatch.setattr(bench_pde_tasks, "_REPETITIONS", 1)
-        monkeypatch.setattr(bench_pde_tasks, "_LONG_ENOUGH", 0.0)
-        peer, *ours, with_own_steps = bench_pde_tasks.accuracy([400])
+        monkeypatch.setattr(density, "_REPETITIONS", 1)
+        monkeypatch.setattr(density, "_LONG_ENOUGH", 0.0)
+        peer, *ours, with_own_steps = density.accuracy([400])
         assert peer["what"] == "Lax-Friedrichs" and ours
         for result in ours:
             assert result["what"] == "ours"
             assert result["error"] <= peer["error"]
-            assert result["steps"] in bench_pde_tasks._STEPS
+            assert result["steps"] in density._STEPS
         assert with_own_steps["what"] == "ours, own steps"
         assert with_own_steps["steps"] > 20
         assert (with_own_steps["degree"], with_own_steps["cells"]) in [
@@ -163,13 +163,13 @@ class TestCircle:
 
     def test_ours_converges_to_the_same_solution(self):
         exact = fourier_solution()
-        errors = [bench_pde_tasks._OnCircle(3, 64 * n).error(32 * n, exact) for n in (1, 2)]
+        errors = [density._OnCircle(3, 64 * n).error(32 * n, exact) for n in (1, 2)]
         assert errors[1] < 1e-5
         assert np.log2(errors[0] / errors[1]) > 3.5
 
 
 def test_start_is_that_of_the_case():
-    case = Case.load(Path(__file__).parents[2] / "cases" / "two-caps.toml")
-    assert case.attention.beta == bench_pde_tasks.BETA
-    assert case.pde.degree == bench_pde_tasks.DEGREE
-    assert initial_measure(case.initial, 3) == bench_pde_tasks.START
+    case = Case.load(Path(__file__).parents[3] / "cases" / "two-caps.toml")
+    assert case.attention.beta == density.BETA
+    assert case.pde.degree == density.DEGREE
+    assert initial_measure(case.initial, 3) == density.START

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from meanformer.scripts import bench_process
-from meanformer.scripts.bench_process import measure
+from meanformer.scripts.bench import process
+from meanformer.scripts.bench.process import measure
 
 TASKS = """
 import os, time
@@ -45,7 +45,7 @@ def tasks(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
 
-needs_two_ranks = pytest.mark.skipif(bool(bench_process.why_not_on(2)), reason="two ranks")
+needs_two_ranks = pytest.mark.skipif(bool(process.why_not_on(2)), reason="two ranks")
 
 
 def run(task, arguments=None, **options):
@@ -92,7 +92,7 @@ def test_a_rank_that_fails_takes_the_others_along():
 
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=needs_two_ranks)])
 def test_what_takes_too_long_is_stopped_with_all_its_ranks(ranks, monkeypatch):
-    monkeypatch.setattr(bench_process, "_PATIENCE", 6.0)
+    monkeypatch.setattr(process, "_PATIENCE", 6.0)
     results, problem = run("linger", ranks=ranks)
     assert problem == "stopped after 6 s"
     assert len(results) == ranks
@@ -101,6 +101,6 @@ def test_what_takes_too_long_is_stopped_with_all_its_ranks(ranks, monkeypatch):
 
 
 def test_says_why_ranks_cannot_be_had(monkeypatch):
-    assert bench_process.why_not_on(10_000) != ""
+    assert process.why_not_on(10_000) != ""
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert bench_process.why_not_on(2) == "mpirun is not on PATH"
+    assert process.why_not_on(2) == "mpirun is not on PATH"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -26,18 +26,31 @@ class GrowthLaw(NamedTuple):
         return float((seconds / self.factor) ** (1 / self.exponent))
 
 
-def fit_growth(
-    sizes: Sequence[float], seconds: Sequence[float], at_most: float = PAIRS
-) -> GrowthLaw:
+def fit_growth(seconds: Mapping[int, float], at_most: float = PAIRS) -> GrowthLaw:
     """The exponent by least squares in the logarithms, through the largest size.
 
     Args:
-        sizes: Sizes measured, positive, at least one.
-        seconds: What they took.
+        seconds: What each size took, of at least one.
         at_most: The largest exponent to be believed (noise, and small sizes that fit into a
             cache, can show any), and the one believed if a single size was measured.
     """
-    x, y = np.log(sizes), np.log(seconds)
-    exponent = at_most if len(set(sizes)) < 2 else min(float(np.polyfit(x, y, 1)[0]), at_most)
+    x, y = np.log(list(seconds)), np.log(list(seconds.values()))
+    exponent = at_most if len(seconds) < 2 else min(float(np.polyfit(x, y, 1)[0]), at_most)
     last = int(np.argmax(x))
     return GrowthLaw(float(np.exp(y[last] - exponent * x[last])), exponent)
+
+
+def exponents(seconds: Mapping[int, float]) -> dict[str, float]:
+    """``growth`` over all sizes and ``growth_last`` between the two largest; {} of one size."""
+    if len(seconds) < 2:
+        return {}
+    largest = {size: seconds[size] for size in sorted(seconds)[-2:]}
+    return {
+        name: fit_growth(some, np.inf).exponent
+        for name, some in (("growth", seconds), ("growth_last", largest))
+    }
+
+
+def growth_text(exponent: float | None, last: float | None) -> str:
+    """Exponents of a growth, the one between the two largest in brackets."""
+    return "" if exponent is None else f"N^{exponent:.2f} ({last:.2f})"

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from meanformer.arrays import Array
 from meanformer.attention import Attention, Euclidean, Space, Sphere
 
 #: As many targets are compared with summation in extended precision.
 SAMPLE = 50
 
-Array = npt.NDArray[np.float64]
-Kind = Literal["speed", "memory", "ranks"]
-
-#: Not symmetric, of spectral norm close to 1 before it is normalised.
+# Not symmetric, of spectral norm close to 1 before they are normalised.
 _PLANE = ((1.0, 0.5), (-0.3, 0.8))
 _SPACE = ((0.9, 0.4, -0.2), (-0.5, 0.8, 0.3), (0.1, -0.4, 0.7))
 
@@ -45,13 +42,13 @@ class Problem:
         space: Where the points are: uniform on the sphere, uniform in the unit ball of R^d, or
             normal in R^d for d > 3.
         beta: The norm |A| of the logits' matrix.
-        query: Q of norm 1, or None for the identity.
         tolerance: What our velocity is asked for.
         sizes: Values of n.
+        query: Q before it is divided by its norm, or None for the identity.
         methods: Who is measured.
-        precision: Of the arithmetic.
         backend: Ours: "auto" lets the library choose.
-        kind: "speed" against peers, "memory" of ours, or "ranks": the speed-up by a second rank.
+        task: What is measured: the "speed" against peers, the "memory" of ours, or, "on_ranks",
+            the speed-up by a second rank.
     """
 
     group: str
@@ -60,25 +57,22 @@ class Problem:
     beta: float
     tolerance: float
     sizes: tuple[int, ...]
-    methods: tuple[str, ...]
     query: tuple[tuple[float, ...], ...] | None = None
-    precision: Literal["double", "single"] = "double"
+    methods: tuple[str, ...] = ("ours", "pykeops", "torch", "numpy")
     backend: Literal["auto", "direct"] = "auto"
-    kind: Kind = "speed"
+    task: Literal["speed", "memory", "on_ranks"] = "speed"
 
     @property
     def attention(self) -> Attention:
         """The model."""
-        query = None if self.query is None else np.array(self.query)
-        return Attention(
-            beta=self.beta, query=None if query is None else query / np.linalg.norm(query, 2)
-        )
+        if self.query is None:
+            return Attention(beta=self.beta)
+        return Attention(beta=self.beta, query=np.array(self.query) / np.linalg.norm(self.query, 2))
 
     @property
     def logit_matrix(self) -> Array:
         """A with logits <Ax, y>, ``shape=(d, d)``."""
-        d = self.space.dimension
-        query = np.eye(d) if self.query is None else np.array(self.query)
+        query = np.eye(self.space.dimension) if self.query is None else np.array(self.query)
         return self.beta * query / np.linalg.norm(query, 2)
 
     def measure(self, size: int) -> Measure:
@@ -93,7 +87,7 @@ class Problem:
         return Measure(x[:size].copy(), x[size:].copy(), np.full(size, 1 / size))
 
 
-def error_of(problem: Problem, measure: Measure, velocity: npt.NDArray[Any]) -> float:
+def error_of(problem: Problem, measure: Measure, velocity: Array) -> float:
     r"""Largest error of a velocity, relative to the largest mean \int y e^{<Ax,y>} mu(dy) / Z.
 
     At ``SAMPLE`` targets, against summation in extended precision (``numpy.longdouble``).
@@ -119,56 +113,26 @@ def error_of(problem: Problem, measure: Measure, velocity: npt.NDArray[Any]) -> 
     return error / largest
 
 
-def _problems() -> dict[str, Problem]:
-    everyone = ("ours", "pykeops", "torch", "numpy")
-    million = (10_000, 100_000, 1_000_000)
-    sphere, plane, space = Sphere(3), Euclidean(2), Euclidean(3)
-    found = [
-        Problem("sphere", f"S², β = {beta:g}", sphere, beta, 1e-10, million, everyone)
-        for beta in (1.0, 10.0, 100.0)
-    ]
-    found += [
-        Problem(
-            "plane", f"R², |A|R² = {beta:g}", plane, beta, 1e-9, million, everyone, query=_PLANE
-        )
+_SPHERE = (Sphere(3), 10.0, 1e-10, (1_000_000,))
+_BALL = (Euclidean(3), 10.0, 1e-9)
+_SIZES = (10_000, 100_000, 1_000_000)
+_WIDE = ("ours", "torch", "numpy")
+_ALL = (
+    *(Problem("sphere", f"S², β = {b:g}", Sphere(3), b, 1e-10, _SIZES) for b in (1.0, 10.0, 100.0)),
+    *(
+        Problem("plane", f"R², |A|R² = {beta:g}", Euclidean(2), beta, 1e-9, _SIZES, _PLANE)
         for beta in (10.0, 100.0)
-    ]
-    found += [
-        Problem("space", "R³, |A|R² = 10", space, 10.0, 1e-9, million[:2], everyone, query=_SPACE),
-        Problem(
-            "direct",
-            "R³, direct sums",
-            space,
-            10.0,
-            1e-9,
-            (20_000,),
-            everyone,
-            query=_SPACE,
-            backend="direct",
-        ),
-    ]
-    found += [
-        Problem(
-            "wide",
-            f"d = {d}, {precision}",
-            Euclidean(d),
-            d**-0.5,
-            1e-9,
-            (4096,),
-            ("ours", "torch", "numpy"),
-            precision=precision,
-        )
+    ),
+    Problem("space", "R³, |A|R² = 10", *_BALL, _SIZES[:2], _SPACE),
+    Problem("direct", "R³, direct sums", *_BALL, (20_000,), _SPACE, backend="direct"),
+    *(
+        Problem("wide", f"d = {d}", Euclidean(d), d**-0.5, 1e-9, (4096,), None, _WIDE)
         for d in (64, 768)
-        for precision in ("double", "single")
-    ]
-    memory = Problem(
-        "memory", "S², β = 10: memory", sphere, 10.0, 1e-10, million[2:], ("ours",), kind="memory"
-    )
-    found += [memory, replace(memory, group="ranks", title="S², β = 10: two ranks", kind="ranks")]
-    return {problem.title: problem for problem in found}
-
-
+    ),
+    Problem("memory", "S², β = 10: memory", *_SPHERE, methods=("ours",), task="memory"),
+    Problem("ranks", "S², β = 10: two ranks", *_SPHERE, methods=("ours",), task="on_ranks"),
+)
 #: Every problem by its title, in the order of the table.
-PROBLEMS = _problems()
+PROBLEMS = {problem.title: problem for problem in _ALL}
 #: What ``--problems`` allows.
-GROUPS = tuple(dict.fromkeys(problem.group for problem in PROBLEMS.values()))
+GROUPS = tuple(dict.fromkeys(problem.group for problem in _ALL))

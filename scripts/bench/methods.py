@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 import meanformer
-from meanformer.scripts.bench_problems import Measure, Problem
+from meanformer.arrays import Array
+from meanformer.scripts.bench.problems import Measure, Problem
 
 # Forms of a peer are compared on as many pairs.
 _PAIRS_FOR_CHOOSING = 2e7
 # A matrix of all logits may take as many bytes.
 _MATRIX_BYTES = 2e9
-
-#: In either precision.
-Array = npt.NDArray[Any]
-Velocity = Callable[[], Array]
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Prepared(NamedTuple):
@@ -34,26 +32,22 @@ class Prepared(NamedTuple):
         form: Which of its forms this is.
     """
 
-    velocity: Velocity
+    velocity: Callable[[], Array]
     form: str
 
 
-class Method(Protocol):
+class Method(ABC):
     """A way to compute the velocity.
 
     Attributes:
-        name: What the table calls it.
+        name: What the table calls it, and its module.
         how: How to install it.
         adapts: Whether it goes another way at larger sizes, so that no law of growth foretells it.
     """
 
-    name: str
-    how: str
-    adapts: bool
-
-    def environment(self, cores: int) -> dict[str, str]:
-        """What its process needs, to use all of the cores: variables and their values."""
-        ...
+    name: ClassVar[str]
+    how: ClassVar[str] = ""
+    adapts: ClassVar[bool] = False
 
     def version(self) -> str:
         """Its version.
@@ -61,56 +55,52 @@ class Method(Protocol):
         Raises:
             ImportError: If it is not installed.
         """
-        ...
+        return str(import_module(self.name).__version__)
 
+    @abstractmethod
+    def environment(self, cores: int) -> dict[str, str]:
+        """What its process needs, to use all of the cores: variables and their values."""
+
+    @abstractmethod
     def prepare(self, problem: Problem, measure: Measure) -> Prepared:
         """Make ready for one problem."""
-        ...
 
 
-class Ours:
+class Ours(Method):
     """``Attention.velocity``, in the environment as it is: the library finds its cores itself."""
 
     name = "ours"
-    how = ""
     adapts = True
-
-    def environment(self, cores: int) -> dict[str, str]:
-        """Nothing."""
-        return {}
 
     def version(self) -> str:
         """Meanformer's."""
         return meanformer.__version__
 
+    def environment(self, cores: int) -> dict[str, str]:
+        """Nothing."""
+        return {}
+
     def prepare(self, problem: Problem, measure: Measure) -> Prepared:
         """Choice of the backend and preparation belong to what is timed."""
-        attention = problem.attention
+        attention, space, backend = problem.attention, problem.space, problem.backend
         plan = attention.plan(
-            measure.targets,
-            measure.points,
-            problem.space,
-            problem.tolerance,
-            backend=problem.backend,
+            measure.targets, measure.points, space, problem.tolerance, backend=backend
         )
         return Prepared(
-            lambda: attention.velocity(
-                *measure,
-                problem.space,
-                problem.tolerance,
-                backend=problem.backend,
-                precision=problem.precision,
-            ),
+            lambda: attention.velocity(*measure, space, problem.tolerance, backend=backend),
             plan[0].backend,
         )
 
 
-class Pykeops:
+class Pykeops(Method):
     """KeOps' reductions on the CPU (kernel-operations.io), compiled for this processor."""
 
     name = "pykeops"
     how = "pip install pykeops (the extra bench), with a C++ compiler"
-    adapts = False
+
+    def version(self) -> str:
+        """KeOps' version and the compiler's flags."""
+        return f"{super().version()} (-O3 {os.environ.get('CXXFLAGS', '')})"
 
     def environment(self, cores: int) -> dict[str, str]:
         """OpenMP's threads, and the compiler's best flags in a cache of their own.
@@ -127,37 +117,29 @@ class Pykeops:
             "KEOPS_CACHE_FOLDER": os.environ.get("KEOPS_CACHE_FOLDER", str(folder)),
         }
 
-    def version(self) -> str:
-        """KeOps' version and the compiler's flags."""
-        return f"{import_module('pykeops').__version__} (-O3 {os.environ.get('CXXFLAGS', '')})"
-
     def prepare(self, problem: Problem, measure: Measure) -> Prepared:
         """The reduction SumSoftMaxWeight, or sums of exponentials shifted by a bound."""
-        generic = import_module("pykeops.numpy").Genred
+        reduction = import_module("pykeops.numpy").Genred
         d = problem.space.dimension
-        kind: Any = np.float64 if problem.precision == "double" else np.float32
-        given = (measure.targets @ problem.logit_matrix.T, measure.points)
-        keys, points = (np.ascontiguousarray(part, dtype=kind) for part in given)
-        weights = measure.weights.astype(kind)[:, None]
-        variables = [f"X=Vi({d})", f"Y=Vj({d})"]
-        average = generic(
+        keys, points, weights = _keys(problem, measure), measure.points, measure.weights[:, None]
+        pair = [f"X=Vi({d})", f"Y=Vj({d})"]
+        average = reduction(
             "(X|Y) + Log(W)",
-            [*variables, "W=Vj(1)", f"V=Vj({d})"],
+            [*pair, "W=Vj(1)", f"V=Vj({d})"],
             "SumSoftMaxWeight",
             axis=1,
             formula2="V",
         )
-        total = generic(
-            "Exp((X|Y) - B) * V", [*variables, f"V=Vj({d + 1})", "B=Vi(1)"], "Sum", axis=1
-        )
+        total = reduction("Exp((X|Y) - B) * V", [*pair, f"V=Vj({d + 1})", "B=Vi(1)"], "Sum", axis=1)
 
         def softmax(count: int) -> Array:
-            return average(keys[:count], points, weights, points, backend="CPU")
+            means: Array = average(keys[:count], points, weights, points, backend="CPU")
+            return means
 
         def shifted(count: int) -> Array:
             bound = np.linalg.norm(keys[:count], axis=1) * np.linalg.norm(points, axis=1).max()
             values = np.hstack([weights, weights * points])
-            sums = total(keys[:count], points, values, bound[:, None], backend="CPU")
+            sums: Array = total(keys[:count], points, values, bound[:, None], backend="CPU")
             return sums[:, 1:] / sums[:, :1]
 
         return _fastest(
@@ -165,34 +147,27 @@ class Pykeops:
         )
 
 
-class Torch:
+class Torch(Method):
     """``torch.nn.functional.scaled_dot_product_attention`` on the CPU, in its fused kernel."""
 
     name = "torch"
     how = "pip install torch (the extra bench-torch), or Debian's python3-torch"
-    adapts = False
 
     def environment(self, cores: int) -> dict[str, str]:
         """The threads of OpenMP and of the matrix products."""
-        return dict.fromkeys(
-            ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), f"{cores}"
-        )
-
-    def version(self) -> str:
-        """PyTorch's."""
-        return str(import_module("torch").__version__)
+        return dict.fromkeys(_THREADS, str(cores))
 
     def prepare(self, problem: Problem, measure: Measure) -> Prepared:
         """The dispatcher's choice (a fused, tiled kernel), or the matrix of all logits."""
         torch = import_module("torch")
         choice = import_module("torch.nn.attention")
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-        kind = torch.float64 if problem.precision == "double" else torch.float32
-        given = (measure.targets @ problem.logit_matrix.T, measure.points)
-        keys, points = (torch.from_numpy(part).to(kind)[None, None] for part in given)
+        keys, points = (
+            torch.from_numpy(part)[None, None] for part in (_keys(problem, measure), measure.points)
+        )
         mask = None
         if np.ptp(measure.weights) > 0:
-            mask = torch.from_numpy(np.log(measure.weights)).to(kind)[None, None, None]
+            mask = torch.from_numpy(np.log(measure.weights))[None, None, None]
 
         def fused(count: int) -> Array:
             product = torch.nn.functional.scaled_dot_product_attention
@@ -210,28 +185,18 @@ class Torch:
         return _fastest(problem, measure, forms)
 
 
-class Numpy:
+class Numpy(Method):
     """A loop over blocks of targets, one thread a core: what a careful user would write."""
 
     name = "numpy"
-    how = ""
-    adapts = False
 
     def environment(self, cores: int) -> dict[str, str]:
         """The cores work on blocks, so that exponentials use them too, not the products alone."""
-        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        return {**dict.fromkeys(names, "1"), "BENCH_THREADS": str(cores)}
-
-    def version(self) -> str:
-        """Numpy's."""
-        return np.__version__
+        return {**dict.fromkeys(_THREADS, "1"), "BENCH_THREADS": str(cores)}
 
     def prepare(self, problem: Problem, measure: Measure) -> Prepared:
         """Blocks of 2^18, 2^20 or 2^22 logits."""
-        kind: Any = np.float64 if problem.precision == "double" else np.float32
-        given = (measure.targets @ problem.logit_matrix.T, measure.points)
-        keys, points = (np.ascontiguousarray(part, dtype=kind) for part in given)
-        weights = measure.weights.astype(kind)
+        keys, points, weights = _keys(problem, measure), measure.points, measure.weights
         pool = ThreadPoolExecutor(int(os.environ["BENCH_THREADS"]))
 
         def blocks(rows: int) -> Callable[[int], Array]:
@@ -255,6 +220,11 @@ class Numpy:
         return _fastest(
             problem, measure, {f"blocks of {rows} targets": blocks(rows) for rows in sizes}
         )
+
+
+def _keys(problem: Problem, measure: Measure) -> Array:
+    """A x of all targets, ``shape=(m, d)``."""
+    return np.ascontiguousarray(measure.targets @ problem.logit_matrix.T)
 
 
 def _fastest(

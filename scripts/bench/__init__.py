@@ -1,0 +1,1 @@
+"""``meanformer bench``: speed and error, measured, also against peers."""

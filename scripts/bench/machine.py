@@ -1,0 +1,105 @@
+"""The machine that a benchmark ran on: its processor, its libraries, and its peak."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from meanformer.mpi import LIBRARY
+
+import llvmlite.binding
+import numba
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from meanformer.scripts.bench.process import cores
+
+_LANES = 1024
+_STEPS = 16
+_ROUNDS = 100_000
+_LIBRARIES = ("meanformer", "numpy", "scipy", "numba", "ducc0", "mpi4py")
+
+
+def describe(libraries: Sequence[str] = ()) -> dict[str, Any]:
+    """Processor, cores, memory and versions, for the table and the JSON file.
+
+    Args:
+        libraries: Modules whose versions matter besides those that every benchmark uses.
+    """
+    # Distributions may have other names than their modules: DOLFINx has several.
+    modules = {name: import_module(name) for name in (*_LIBRARIES, *libraries)}
+    blas = {
+        f"{library['internal_api']} {library['version']}"
+        for library in threadpool_info()
+        if library["user_api"] == "blas"
+    }
+    return {
+        "processor": f"{_processor()} ({llvmlite.binding.get_host_cpu_name()})",
+        "cores": len(cores()),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": platform.platform(),
+        "load": os.getloadavg()[0],
+        "versions": {
+            **{name: str(module.__version__) for name, module in modules.items()},
+            "python": platform.python_version(),
+            "mpi": LIBRARY,
+            "blas": " and ".join(sorted(blas)),
+        },
+    }
+
+
+def _processor() -> str:
+    """Its model, as the kernel calls it."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())
+
+
+def resident_bytes(when: Literal["now", "at most"]) -> int:
+    """Memory of this process: its resident set; the most, in both cases, where not on Linux."""
+    file = Path("/proc/self/status")
+    if file.exists():
+        name = "VmRSS:" if when == "now" else "VmHWM:"
+        lines = file.read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@numba.njit(parallel=True, fastmath=True)
+def _multiply_add(values: Any, factor: float, summand: float, rounds: int) -> None:
+    """Chains of ``_STEPS`` fused multiply-adds on every lane, ``rounds`` times."""
+    for row in numba.prange(values.shape[0]):
+        lanes = values[row]
+        for _ in range(rounds):
+            for j in range(lanes.shape[0]):
+                x = lanes[j]
+                for _step in range(_STEPS):
+                    x = x * factor + summand
+                lanes[j] = x
+
+
+def peak_flops() -> float:
+    """Operations a second of all cores together, two for each fused multiply-add, measured.
+
+    In double precision, on numbers that stay in the first cache, with the vectors that numba's
+    compiler chooses.
+    """
+    count = min(len(cores()), numba.config.NUMBA_NUM_THREADS)
+    values = np.ones((count, _LANES))
+    numba.set_num_threads(count)
+    _multiply_add(values, 0.999, 1e-3, 1)
+    best = np.inf
+    for _ in range(5):
+        start = time.perf_counter()
+        _multiply_add(values, 0.999, 1e-3, _ROUNDS)
+        best = min(best, time.perf_counter() - start)
+    return 2 * values.size * _STEPS * _ROUNDS / best
