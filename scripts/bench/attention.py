@@ -27,6 +27,15 @@ EXP_FLOPS = 23
 OURS = next(iter(METHODS))
 
 _COLOURS = {OURS: "#0b6e6e", "pykeops": "#c1440e", "torch": "#7b4fa3", "numpy": "#767676"}
+_FOOTNOTES = {
+    "problem": "N points and N other targets; seconds: the best of several evaluations, none "
+    "compiles.",
+    "extrapolated": "",
+    "error": f"error: of the velocity at {SAMPLE} targets against sums in extended precision, "
+    "relative to the largest velocity before projection.",
+    "growth": "growth: exponent of the time, least squares over the sizes measured (of ours: with "
+    "the same backend as the largest); in brackets between the two largest.",
+}
 
 
 def flops_per_pair(dimension: int) -> int:
@@ -36,15 +45,7 @@ def flops_per_pair(dimension: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class _Row(Row):
-    """A method at one size.
-
-    Attributes:
-        method: Who.
-        form: Which of the method's forms; of ours, the backend.
-        extrapolated: Whether ``seconds`` is from the method's own law of growth.
-        pair_ns: Nanoseconds a pair and core, of direct sums.
-        peak_fraction: ``flops_per_pair`` over the time, as a fraction of the measured peak.
-    """
+    """A method at one size."""
 
     method: str
     form: str = ""
@@ -94,7 +95,7 @@ def run(
 
 def _version(name: str) -> dict[str, str]:
     """The method's version, or why it is missing and how to install it."""
-    results, problem = _work("version", name, {})
+    results, problem = _work("version", name)
     answer: dict[str, str] = results[0] if results else {"missing": problem}
     return answer | ({"how": METHODS[name].how} if "missing" in answer else {})
 
@@ -103,18 +104,24 @@ def _missing(method: dict[str, str]) -> str:
     return f"{method['missing']}; {method['how']}"
 
 
-def _method_rows(title: str, name: str, sizes: list[int], budget: float) -> Iterator[_Row]:
+def _method_rows(
+    title: str, name: str, sizes: list[int], budget: float, ranks: int | None = None
+) -> Iterator[_Row]:
     """One method's rows of one problem, extrapolated where they took too long to measure.
 
     Sizes that were measured for the law of growth alone are among them.
     """
     task, adapts = PROBLEMS[title].task, METHODS[name].adapts
-    results, problem = _measured(task, title, name, sizes, budget)
+    given = {"problem": title, "sizes": sizes, "budget": budget}
+    found, problem = _work(task, name, given, 5 * budget * (len(sizes) + 1), ranks)
+    results = {result["size"]: result for result in found}
     times = {size: result["seconds"] for size, result in results.items()}
-    # A change of backend is no growth.
-    last = results[max(results)]["form"] if results else ""
-    alike = {n: t for n, t in times.items() if results[n]["form"] == last or not adapts}
-    growth: dict[str, Any] = exponents(alike) if task == "speed" else {}
+    growth: dict[str, Any] = {}
+    if task == "speed" and results:
+        # A change of backend is no growth.
+        last = results[max(results)]["form"]
+        alike = (size for size in times if results[size]["form"] == last or not adapts)
+        growth = exponents({size: times[size] for size in alike})
     for size in sorted({*sizes, *results}):
         row = _Row(problem=title, size=size, method=name, **growth)
         if size in results:
@@ -125,64 +132,52 @@ def _method_rows(title: str, name: str, sizes: list[int], budget: float) -> Iter
             yield replace(row, seconds=fit_growth(times)(size), extrapolated=True)
 
 
+def _ranks(title: str, sizes: list[int], budget: float) -> Iterator[_Row]:
+    """Our velocity on one rank and on two, each with a core of its own."""
+    if missing := process.why_not_on(2):
+        yield from (_Row(problem=title, size=n, method=OURS, note=missing) for n in sizes)
+        return
+    alone, both = (list(_method_rows(title, OURS, sizes, budget, count)) for count in (1, 2))
+    yield from (replace(row, form="1 rank, a core each") for row in alone)
+    for one, two in zip(alone, both, strict=True):
+        row = replace(two, form="2 ranks, a core each")
+        if one.seconds and two.seconds:
+            speedup = one.seconds / two.seconds
+            row = replace(row, speedup=speedup, note=f"speed-up {speedup:.2f}")
+        yield row
+
+
+def _work(
+    task: str,
+    name: str,
+    given: dict[str, Any] | None = None,
+    seconds: float = 0.0,
+    ranks: int | None = None,
+) -> tuple[list[dict[str, Any]], str]:
+    """Do a task of a method in a process of its own."""
+    return process.measure(
+        f"meanformer.scripts.bench.velocity:{task}",
+        {"method": name, **(given or {})},
+        environment=METHODS[name].environment,
+        ranks=ranks,
+        seconds=seconds,
+    )
+
+
 def _compared(problem: Problem, rows: list[_Row], facts: dict[str, Any]) -> Iterator[_Row]:
     """Add to a problem's rows the ratio to ours, and for direct sums the fraction of the peak."""
     ours = {row.size: row.seconds for row in rows if row.method == OURS}
     for row in rows:
         seconds, basis = row.seconds, ours.get(row.size)
-        if seconds is not None:
-            if row.method != OURS and basis:
-                row = replace(row, ratio=seconds / basis)
-            if problem.backend == "direct":
-                pair = seconds / row.size**2
-                nanoseconds = pair * facts["cores"] * 1e9
-                fraction = flops_per_pair(problem.space.dimension) / pair / facts["peak_flops"]
-                note = f"{nanoseconds:.2f} ns a pair and core, {fraction:.0%} of the peak"
-                row = replace(row, pair_ns=nanoseconds, peak_fraction=fraction, note=note)
+        if seconds and basis and row.method != OURS:
+            row = replace(row, ratio=seconds / basis)
+        if seconds and problem.backend == "direct":
+            pair = seconds / row.size**2
+            nanoseconds = pair * facts["cores"] * 1e9
+            fraction = flops_per_pair(problem.space.dimension) / pair / facts["peak_flops"]
+            note = f"{nanoseconds:.2f} ns a pair and core, {fraction:.0%} of the peak"
+            row = replace(row, pair_ns=nanoseconds, peak_fraction=fraction, note=note)
         yield row
-
-
-def _ranks(title: str, sizes: list[int], budget: float) -> Iterator[_Row]:
-    """Our velocity on one rank and on two, each with a core of its own."""
-    missing = process.why_not_on(2)
-    if missing:
-        yield from (_Row(problem=title, size=n, method=OURS, note=missing) for n in sizes)
-        return
-    alone: dict[int, dict[str, Any]] = {}
-    for count in (1, 2):
-        results, problem = _measured("on_ranks", title, OURS, sizes, budget, count)
-        for size in sizes:
-            form = f"{count} rank{'s'[: count - 1]}, a core each"
-            row = _Row(problem=title, size=size, method=OURS, form=form, note=problem)
-            if size in results:
-                row = replace(row, **results[size], note="")
-                if size in alone:
-                    speedup = alone[size]["seconds"] / results[size]["seconds"]
-                    row = replace(row, speedup=speedup, note=f"speed-up {speedup:.2f}")
-            yield row
-        alone = results
-
-
-def _measured(
-    task: str, title: str, name: str, sizes: list[int], budget: float, ranks: int | None = None
-) -> tuple[dict[int, dict[str, Any]], str]:
-    """The results of a task by size, and what went wrong, if anything did."""
-    given = {"problem": title, "sizes": sizes, "budget": budget}
-    results, problem = _work(task, name, given, 5 * budget * (len(sizes) + 1), ranks)
-    return {result.pop("size"): result for result in results}, problem
-
-
-def _work(
-    task: str, name: str, given: dict[str, Any], seconds: float = 0.0, ranks: int | None = None
-) -> tuple[list[dict[str, Any]], str]:
-    """Do a task of a method in a process of its own."""
-    return process.measure(
-        f"meanformer.scripts.bench.velocity:{task}",
-        {"method": name, **given},
-        environment=METHODS[name].environment(len(process.cores())),
-        ranks=ranks,
-        seconds=seconds,
-    )
 
 
 def _report(
@@ -220,7 +215,11 @@ def _report(
                 if "missing" in method or name != OURS
             ),
         ],
-        footnotes=list(_footnotes(rows, budget)),
+        footnotes=_FOOTNOTES
+        | {
+            "extrapolated": f"~ not measured: one evaluation would take over {budget:g} s; by the "
+            "method's own law of growth, fitted to the sizes measured."
+        },
         panels=[partial(_draw, title=title, rows=here) for title, here in several.items()],
         shared=True,
         facts={
@@ -241,26 +240,6 @@ def _guess(row: _Row, value: float | None, otherwise: str = "") -> str:
     return mark + number(value, ".3g", otherwise)
 
 
-def _footnotes(rows: list[_Row], budget: float) -> Iterator[str]:
-    """What the columns mean, as far as the table has them."""
-    yield "N points and N other targets; seconds: the best of several evaluations, none compiles."
-    if any(row.extrapolated for row in rows):
-        yield (
-            f"~ not measured: one evaluation would take over {budget:g} s; by the method's "
-            "own law of growth, fitted to the sizes measured."
-        )
-    if any(row.error is not None for row in rows):
-        yield (
-            f"error: of the velocity at {SAMPLE} targets against sums in extended precision, "
-            "relative to the largest velocity before projection."
-        )
-    if any(row.growth is not None for row in rows):
-        yield (
-            "growth: exponent of the time, least squares over the sizes measured (of ours: with "
-            "the same backend as the largest); in brackets between the two largest."
-        )
-
-
 def _description(problem: Problem) -> dict[str, Any]:
     """A problem, for JSON."""
     matrix = problem.logit_matrix
@@ -279,17 +258,13 @@ def _description(problem: Problem) -> dict[str, Any]:
 def _draw(panel: Any, title: str, rows: list[_Row]) -> None:
     """Time against N, a curve a method; guides of slope 1 and 2 start at our first point."""
     curves, guides = [], []
-    for method in dict.fromkeys(row.method for row in rows):
+    for method, colour in _COLOURS.items():
+        here = [row for row in rows if row.method == method]
         known, guesses = (
-            [
-                (row.size, row.seconds)
-                for row in rows
-                if row.method == method and row.extrapolated is guessed and row.seconds is not None
-            ]
+            [(row.size, row.seconds) for row in here if row.seconds and row.extrapolated is guessed]
             for guessed in (False, True)
         )
-        width, colour = 2.4 if method == OURS else 1.4, _COLOURS[method]
-        curves.append(Curve(method, colour, known, width))
+        curves.append(Curve(method, colour, known, 2.4 if method == OURS else 1.4))
         curves.append(Curve(method, colour, guesses and [*known[-1:], *guesses], dashed=True))
         if method == OURS and known:
             end = max(row.size for row in rows)

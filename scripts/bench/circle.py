@@ -9,6 +9,7 @@ a convolution, which a Fourier transform does on equal grids.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -36,8 +37,8 @@ def equal_angles(size: int) -> Array:
     return np.multiply(2 * np.pi / size, np.arange(size))
 
 
-class _Velocity:
-    """v of densities on the equal grid."""
+class Velocity:
+    """v of densities on the equal grid of n angles, by two Fourier transforms."""
 
     def __init__(self, size: int) -> None:
         angles = equal_angles(size)
@@ -46,7 +47,7 @@ class _Velocity:
         self._size = size
 
     def __call__(self, density: Array) -> Array:
-        """By two Fourier transforms, ``shape=(n,)``."""
+        """From the density to its velocity, ``shape=(n,)`` both."""
         velocity: Array = fft.irfft(fft.rfft(density) * self._factors, self._size)
         return velocity
 
@@ -70,14 +71,10 @@ class Solution(NamedTuple):
         return values
 
 
+@cache
 def fourier_solution(size: int = 512, steps: int = 2000) -> Solution:
-    """The solution by a Fourier pseudo-spectral method and Runge's fourth-order one.
-
-    Args:
-        size: Of the grid.
-        steps: In time.
-    """
-    velocity = _Velocity(size)
+    """The solution by a Fourier pseudo-spectral method on ``size`` angles, and Runge's in time."""
+    velocity = Velocity(size)
     derivative = 1j * np.arange(size // 2 + 1)
     step = END / steps
 
@@ -117,12 +114,11 @@ class LaxFriedrichs:
     """
 
     def __init__(self, size: int, largest_speed: float) -> None:
-        """Transform the kernel once."""
         width = 2 * np.pi / size
         self.angles = equal_angles(size)
         self.steps = int(np.ceil(END * largest_speed / width))
         self._half_courant = END / self.steps / (2 * width)
-        self._velocity = _Velocity(size)
+        self._velocity = Velocity(size)
         # With the neighbours of the ends.
         self._density, self._flux = np.empty(size + 2), np.empty(size + 2)
 

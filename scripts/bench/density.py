@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache
+from itertools import islice
 from typing import Any
 
 from meanformer.mpi import MPI
@@ -17,8 +18,16 @@ from meanformer.attention.measures import Mixture, VonMisesFisher
 from meanformer.integrators import imex, ssp
 from meanformer.meshes import circle, icosphere
 from meanformer.pde import DensitySolver
-from meanformer.scripts.bench import circle as problem
-from meanformer.scripts.bench.circle import OURS, OWN_STEPS, PEER, Solution
+from meanformer.scripts.bench.circle import BETA as CIRCLE_BETA
+from meanformer.scripts.bench.circle import (
+    END,
+    OURS,
+    OWN_STEPS,
+    PEER,
+    LaxFriedrichs,
+    fourier_solution,
+    initial_density,
+)
 from meanformer.scripts.bench.machine import resident_bytes
 
 Result = dict[str, Any]
@@ -31,7 +40,7 @@ START = Mixture(
 )
 
 # Far beyond the steps that are taken.
-_END = 4.0
+_FAR = 4.0
 _LEAST_STEPS, _MOST_STEPS = 4, 100
 # Runs on the circle are repeated so often, or for so many seconds.
 _REPETITIONS = 20
@@ -43,25 +52,27 @@ _STEPS = (3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128)
 # A stage on as many cells takes twice the time of one on very few.
 _CELLS_THAT_DOUBLE = 80
 _LARGEST_COST = 1500.0
+_NONE = "no computation that was tried is as accurate"
 
 
-def sphere(level: int, temperature: float, seconds: float) -> Iterator[Result]:
+def sphere(level: int, temperature: float, whole: str, seconds: float) -> Iterator[Result]:
     """Time steps of the density solver on the icosphere. Collective.
 
     Args:
         level: Of the icosphere.
         temperature: kappa.
+        whole: Times are those of a "step" or of a "stage".
         seconds: Steps are taken for so long, but at least ``_LEAST_STEPS``.
 
     Yields:
-        One result: what a step takes and what its parts take, each the least of all steps and of
-        that the most of all ranks, numbers of unknowns and stages, and the most memory of a rank.
+        A result for each part of it and one for all: the least seconds of all steps and, of that,
+        the most of all ranks.
     """
     comm = MPI.COMM_WORLD
-    domain = icosphere(comm, level=level)
     attention = Attention(beta=BETA)
+    domain = icosphere(comm, level=level)
     solver = DensitySolver(domain, attention, DEGREE, START.density, temperature=temperature)
-    solver.step(_END)  # compiles
+    solver.step(_FAR)  # compiles
     samples: list[Array] = []
     began = time.perf_counter()
     proceed = True
@@ -69,28 +80,34 @@ def sphere(level: int, temperature: float, seconds: float) -> Iterator[Result]:
         before = solver.wall_time
         comm.barrier()
         start = time.perf_counter()
-        solver.step(_END)
+        solver.step(_FAR)
         taken = time.perf_counter() - start
-        sample = np.array([taken, *(now - before[part] for part, now in solver.wall_time.items())])
+        sample = np.array([*(now - before[part] for part, now in solver.wall_time.items()), taken])
         comm.Allreduce(MPI.IN_PLACE, sample, op=MPI.MAX)
         samples.append(sample)
         late = time.perf_counter() - began > seconds
-        proceed = len(samples) < _LEAST_STEPS or (len(samples) < _MOST_STEPS and not late)
-        proceed = comm.bcast(proceed)
-    least = np.min(samples, axis=0).tolist()
+        proceed = comm.bcast(len(samples) < (_LEAST_STEPS if late else _MOST_STEPS))
     diffusion = solver.diffusion
-    explicit, implicit = ssp.BY_DEGREE[DEGREE], imex.BY_DEGREE[DEGREE]
-    result = {
-        "unknowns": comm.allreduce(solver.values.size),
-        "stages": len(implicit.weights if diffusion else explicit.rows),
-        "repetitions": len(samples),
-        "seconds": dict(zip(["step", *solver.wall_time], least, strict=True)),
-        "iterations": diffusion.iterations / diffusion.solutions if diffusion else None,
-        "resident_bytes": comm.allreduce(resident_bytes("at most"), op=MPI.MAX),
+    stages = len(imex.BY_DEGREE[DEGREE].weights if diffusion else ssp.BY_DEGREE[DEGREE].rows)
+    divided = stages if whole == "stage" else 1
+    size = comm.allreduce(solver.values.size)
+    more: Result = {
+        whole: {"resident_bytes": comm.allreduce(resident_bytes("at most"), op=MPI.MAX)}
     }
+    if diffusion:
+        more["diffusion"] = {"iterations": diffusion.iterations / diffusion.solutions}
+    what = [*solver.wall_time, whole]
     solver.close()
     if comm.rank == 0:
-        yield result
+        for part, least in zip(what, np.min(samples, axis=0).tolist(), strict=True):
+            yield {
+                "what": part,
+                "size": size,
+                "seconds": least / divided,
+                "repetitions": len(samples),
+                "stages": stages // divided,
+                **more.get(part, {}),
+            }
 
 
 def accuracy(sizes: list[int]) -> Iterator[Result]:
@@ -100,34 +117,36 @@ def accuracy(sizes: list[int]) -> Iterator[Result]:
         sizes: Numbers of its points.
 
     Yields:
-        For each size a result of the peer, one for each degree of ours, of the cheapest computation
-        that is at least as accurate, if there is any, and one on the mesh of the fastest of these
-        in steps that the solver chooses.
+        For each size, if any computation of ours is as accurate, results of the fastest, of the
+        same mesh in steps that the solver chooses, and of the peer; else one that says so.
     """
-    exact = problem.fourier_solution()
-    meshes = {(degree, cells): _OnCircle(degree, cells) for degree in (1, 2, 3) for cells in _CELLS}
     for size in sizes:
-        peer = problem.LaxFriedrichs(size, exact.largest_speed)
-        error = _distance(peer.solve(), exact.density(peer.angles), 2 * np.pi / size)
-        found = {"what": PEER, "error": error, "steps": peer.steps}
-        yield {"size": size} | found | _best_time(peer.solve)
-        ours = []
-        for degree in (1, 2, 3):
-            stages = len(ssp.BY_DEGREE[degree].rows)
-            tries = sorted(
-                (stages * steps * (1 + cells / _CELLS_THAT_DOUBLE), cells, steps)
-                for cells in _CELLS
-                for steps in _STEPS
-            )
-            for cost, cells, steps in tries:
-                if cost < _LARGEST_COST and meshes[degree, cells].error(steps, exact) <= error:
-                    ours.append(meshes[degree, cells].measured(steps, exact))
-                    break
-        if ours:
-            best = min(ours, key=lambda result: result["seconds"])
-            mesh = _OnCircle(best["degree"], best["cells"], own_steps=True)
-            ours.append(mesh.measured(1, exact))
-        yield from ({"size": size} | result for result in ours)
+        peer = LaxFriedrichs(size, fourier_solution().largest_speed)
+        error = _distance(peer.solve(), peer.angles, 2 * np.pi / size)
+        cheapest = [(degree, *pair) for degree in (1, 2, 3) for pair in as_accurate(degree, error)]
+        of_peer = {"what": PEER, "size": size, "error": error} | _best_time(peer.solve)
+        if not cheapest:
+            yield {"what": PEER, "size": size, "note": _NONE}
+            continue
+        ours = {one: _ours(*one) for one in cheapest}
+        degree, cells, _ = best = min(ours, key=lambda one: ours[one]["seconds"])
+        yield ours[best]
+        yield _ours(degree, cells, 1, own_steps=True)
+        ratio = of_peer["seconds"] / ours[best]["seconds"]
+        note = f"{peer.steps} steps; {ratio:.1f} times our seconds"
+        yield of_peer | {"ratio": ratio, "note": note}
+
+
+def as_accurate(degree: int, error: float) -> Iterator[tuple[int, int]]:
+    """Numbers of cells and steps with which ours has no larger error, the cheapest, if any."""
+    stages = len(ssp.BY_DEGREE[degree].rows)
+    tries = sorted(
+        (stages * steps * (1 + cells / _CELLS_THAT_DOUBLE), cells, steps)
+        for cells in _CELLS
+        for steps in _STEPS
+    )
+    cheap = ((cells, steps) for cost, cells, steps in tries if cost < _LARGEST_COST)
+    return islice((pair for pair in cheap if error_of_ours(degree, *pair) <= error), 1)
 
 
 def _best_time(run: Callable[[], object]) -> Result:
@@ -140,73 +159,57 @@ def _best_time(run: Callable[[], object]) -> Result:
     return {"seconds": min(times), "repetitions": len(times)}
 
 
-class _OnCircle:
-    """Ours on one mesh of the circle; errors are remembered.
+def _ours(degree: int, cells: int, steps: int, own_steps: bool = False) -> Result:
+    """The result of ours in a number of steps, or of its own ones."""
+    best = _best_time(lambda: _solve(degree, cells, steps, own_steps))
+    taken = _solve(degree, cells, steps, own_steps).steps
+    return best | {
+        "what": OWN_STEPS if own_steps else OURS,
+        "size": cells * (degree + 1),
+        "error": error_of_ours(degree, cells, steps, own_steps),
+        "note": f"degree {degree}, {cells} cells, {taken} steps",
+    }
 
-    Args:
-        degree: p.
-        cells: Of the mesh.
-        own_steps: Whether the solver makes steps as short as it thinks fit.
-    """
 
-    def __init__(self, degree: int, cells: int, own_steps: bool = False) -> None:
-        self._degree, self._cells, self._own_steps = degree, cells, own_steps
-        self._errors: dict[int, float] = {}
+@cache
+def error_of_ours(degree: int, cells: int, steps: int, own_steps: bool = False) -> float:
+    """The error of our density on the circle at the end, in L1; infinite if steps are too long."""
+    try:
+        solver = _solve(degree, cells, steps, own_steps)
+    except ArithmeticError:
+        return np.inf
+    density = (solver.values @ solver.elements.basis.T).ravel()
+    weights = solver.elements.quadrature.weights.ravel()
+    return _distance(density, _angles(solver.points), weights)
 
-    def measured(self, steps: int, exact: Solution) -> Result:
-        """Of a number of steps, or at least so many: error, time and what was done."""
-        error = self.error(steps, exact)
-        best = _best_time(lambda: self._solve(steps))
-        return best | {
-            "what": OWN_STEPS if self._own_steps else OURS,
-            "error": error,
-            "steps": self._solver.steps,
-            "degree": self._degree,
-            "cells": self._cells,
-        }
 
-    def error(self, steps: int, exact: Solution) -> float:
-        """Of the density at the end, in L1; infinite where steps are too long."""
-        if steps not in self._errors:
-            try:
-                self._solve(steps)
-                angles = _angles(self._solver.points)
-                elements = self._solver.elements
-                density = (self._solver.values @ elements.basis.T).ravel()
-                weights = elements.quadrature.weights.ravel()
-                self._errors[steps] = _distance(density, exact.density(angles), weights)
-            except ArithmeticError:
-                self._errors[steps] = np.inf
-        return self._errors[steps]
+def _solve(degree: int, cells: int, steps: int, own_steps: bool) -> DensitySolver:
+    """Our solver at the end, after equal steps, or as short ones as it thinks fit."""
+    solver, start = _solver_and_start(degree, cells, own_steps)
+    solver.values, solver.time, solver.steps = start, 0.0, 0
+    for end in np.linspace(0, END, steps + 1)[1:]:
+        while solver.time < end:
+            solver.step(end)
+    return solver
 
-    @cached_property
-    def _solver(self) -> DensitySolver:
-        domain = circle(MPI.COMM_SELF, cells=self._cells, geometry_degree=max(2, self._degree))
-        return DensitySolver(
-            domain,
-            Attention(law="unnormalised", beta=problem.BETA),
-            self._degree,
-            lambda points: problem.initial_density(_angles(points)),
-            step=None if self._own_steps else problem.END,
-        )
 
-    @cached_property
-    def _start(self) -> Array:
-        return self._solver.values
-
-    def _solve(self, steps: int) -> None:
-        """From the start to the end in equal steps."""
-        solver = self._solver
-        solver.values, solver.time, solver.steps = self._start, 0.0, 0
-        for end in np.linspace(0, problem.END, steps + 1)[1:]:
-            while solver.time < end:
-                solver.step(end)
+@cache
+def _solver_and_start(degree: int, cells: int, own_steps: bool) -> tuple[DensitySolver, Array]:
+    """Of one mesh of the circle."""
+    solver = DensitySolver(
+        circle(MPI.COMM_SELF, cells=cells, geometry_degree=max(2, degree)),
+        Attention(law="unnormalised", beta=CIRCLE_BETA),
+        degree,
+        lambda points: initial_density(_angles(points)),
+        step=None if own_steps else END,
+    )
+    return solver, solver.values
 
 
 def _angles(points: Array) -> Array:
     return np.arctan2(points[:, 1], points[:, 0])
 
 
-def _distance(density: Array, exact: Array, weights: Array | float) -> float:
-    """Of two densities in L1."""
-    return float(np.sum(np.abs(density - exact) * weights))
+def _distance(density: Array, angles: Array, weights: Array | float) -> float:
+    """From the exact density at the end, in L1."""
+    return float(np.sum(np.abs(density - fourier_solution().density(angles)) * weights))

@@ -51,6 +51,6 @@ def exponents(seconds: Mapping[int, float]) -> dict[str, float]:
     }
 
 
-def growth_text(exponent: float | None, last: float | None) -> str:
+def growth_text(growth: float | None, growth_last: float | None) -> str:
     """Exponents of a growth, the one between the two largest in brackets."""
-    return "" if exponent is None else f"N^{exponent:.2f} ({last:.2f})"
+    return "" if growth is None else f"N^{growth:.2f} ({growth_last:.2f})"

@@ -19,12 +19,13 @@ import numba
 import numpy as np
 from threadpoolctl import threadpool_info
 
+import meanformer
 from meanformer.scripts.bench.process import cores
 
 _LANES = 1024
 _STEPS = 16
 _ROUNDS = 100_000
-_LIBRARIES = ("meanformer", "numpy", "scipy", "numba", "ducc0", "mpi4py")
+_LIBRARIES = ("numpy", "scipy", "numba", "ducc0", "mpi4py")
 
 
 def describe(libraries: Sequence[str] = ()) -> dict[str, Any]:
@@ -35,11 +36,8 @@ def describe(libraries: Sequence[str] = ()) -> dict[str, Any]:
     """
     # Distributions may have other names than their modules: DOLFINx has several.
     modules = {name: import_module(name) for name in (*_LIBRARIES, *libraries)}
-    blas = {
-        f"{library['internal_api']} {library['version']}"
-        for library in threadpool_info()
-        if library["user_api"] == "blas"
-    }
+    # The first that was loaded is numpy's.
+    blas = (library for library in threadpool_info() if library["user_api"] == "blas")
     return {
         "processor": f"{_processor()} ({llvmlite.binding.get_host_cpu_name()})",
         "cores": len(cores()),
@@ -47,10 +45,11 @@ def describe(libraries: Sequence[str] = ()) -> dict[str, Any]:
         "system": platform.platform(),
         "load": os.getloadavg()[0],
         "versions": {
-            **{name: str(module.__version__) for name, module in modules.items()},
+            "meanformer": meanformer.__version__,
             "python": platform.python_version(),
+            **{name: str(module.__version__) for name, module in modules.items()},
             "mpi": LIBRARY,
-            "blas": " and ".join(sorted(blas)),
+            "blas": next((f"{each['internal_api']} {each['version']}" for each in blas), "unknown"),
         },
     }
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-import meanformer
 from meanformer.arrays import Array
 from meanformer.scripts.bench.problems import Measure, Problem
 
@@ -22,6 +21,7 @@ _PAIRS_FOR_CHOOSING = 2e7
 # A matrix of all logits may take as many bytes.
 _MATRIX_BYTES = 2e9
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_FLAGS = os.environ.get("CXXFLAGS", "-march=native")
 
 
 class Prepared(NamedTuple):
@@ -36,190 +36,125 @@ class Prepared(NamedTuple):
     form: str
 
 
-class Method(ABC):
+class Method(NamedTuple):
     """A way to compute the velocity.
 
     Attributes:
-        name: What the table calls it, and its module.
+        module: What is imported, and has the version.
+        prepare: Makes ready for one problem.
+        environment: Variables of its process; {cores} stands for the number of cores to be used.
         how: How to install it.
         adapts: Whether it goes another way at larger sizes, so that no law of growth foretells it.
+        remark: What else there is to say about the version.
     """
 
-    name: ClassVar[str]
-    how: ClassVar[str] = ""
-    adapts: ClassVar[bool] = False
-
-    def version(self) -> str:
-        """Its version.
-
-        Raises:
-            ImportError: If it is not installed.
-        """
-        return str(import_module(self.name).__version__)
-
-    @abstractmethod
-    def environment(self, cores: int) -> dict[str, str]:
-        """What its process needs, to use all of the cores: variables and their values."""
-
-    @abstractmethod
-    def prepare(self, problem: Problem, measure: Measure) -> Prepared:
-        """Make ready for one problem."""
+    module: str
+    prepare: Callable[[Problem, Measure], Prepared]
+    environment: dict[str, str]
+    how: str = ""
+    adapts: bool = False
+    remark: str = ""
 
 
-class Ours(Method):
-    """``Attention.velocity``, in the environment as it is: the library finds its cores itself."""
-
-    name = "ours"
-    adapts = True
-
-    def version(self) -> str:
-        """Meanformer's."""
-        return meanformer.__version__
-
-    def environment(self, cores: int) -> dict[str, str]:
-        """Nothing."""
-        return {}
-
-    def prepare(self, problem: Problem, measure: Measure) -> Prepared:
-        """Choice of the backend and preparation belong to what is timed."""
-        attention, space, backend = problem.attention, problem.space, problem.backend
-        plan = attention.plan(
-            measure.targets, measure.points, space, problem.tolerance, backend=backend
-        )
-        return Prepared(
-            lambda: attention.velocity(*measure, space, problem.tolerance, backend=backend),
-            plan[0].backend,
-        )
+def _ours(problem: Problem, measure: Measure) -> Prepared:
+    """``Attention.velocity``; choice of the backend and preparation belong to what is timed."""
+    attention, space, backend = problem.attention, problem.space, problem.backend
+    targets, points, _ = measure
+    plan = attention.plan(targets, points, space, problem.tolerance, backend=backend)
+    return Prepared(
+        lambda: attention.velocity(*measure, space, problem.tolerance, backend=backend),
+        plan[0].backend,
+    )
 
 
-class Pykeops(Method):
-    """KeOps' reductions on the CPU (kernel-operations.io), compiled for this processor."""
+def _pykeops(problem: Problem, measure: Measure) -> Prepared:
+    """The reduction SumSoftMaxWeight (kernel-operations.io), or sums shifted by a bound."""
+    reduction = import_module("pykeops.numpy").Genred
+    d = problem.space.dimension
+    keys, points, weights = _keys(problem, measure), measure.points, measure.weights[:, None]
+    pair = [f"X=Vi({d})", f"Y=Vj({d})"]
+    given = [*pair, "W=Vj(1)", f"V=Vj({d})"]
+    average = reduction("(X|Y) + Log(W)", given, "SumSoftMaxWeight", axis=1, formula2="V")
+    given = [*pair, f"V=Vj({d + 1})", "B=Vi(1)"]
+    total = reduction("Exp((X|Y) - B) * V", given, "Sum", axis=1)
 
-    name = "pykeops"
-    how = "pip install pykeops (the extra bench), with a C++ compiler"
+    def softmax(count: int) -> Array:
+        means: Array = average(keys[:count], points, weights, points, backend="CPU")
+        return means
 
-    def version(self) -> str:
-        """KeOps' version and the compiler's flags."""
-        return f"{super().version()} (-O3 {os.environ.get('CXXFLAGS', '')})"
+    def shifted(count: int) -> Array:
+        bound = np.linalg.norm(keys[:count], axis=1) * np.linalg.norm(points, axis=1).max()
+        values = np.hstack([weights, weights * points])
+        sums: Array = total(keys[:count], points, values, bound[:, None], backend="CPU")
+        return sums[:, 1:] / sums[:, :1]
 
-    def environment(self, cores: int) -> dict[str, str]:
-        """OpenMP's threads, and the compiler's best flags in a cache of their own.
-
-        KeOps compiles with -O3 for any processor, unless CXXFLAGS says more, and does not see
-        from the name of a cached library which flags it was made with.
-        """
-        flags = os.environ.get("CXXFLAGS", "-march=native")
-        home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-        folder = home / ("keops-bench" + "".join(c if c.isalnum() else "-" for c in flags))
-        return {
-            "OMP_NUM_THREADS": str(cores),
-            "CXXFLAGS": flags,
-            "KEOPS_CACHE_FOLDER": os.environ.get("KEOPS_CACHE_FOLDER", str(folder)),
-        }
-
-    def prepare(self, problem: Problem, measure: Measure) -> Prepared:
-        """The reduction SumSoftMaxWeight, or sums of exponentials shifted by a bound."""
-        reduction = import_module("pykeops.numpy").Genred
-        d = problem.space.dimension
-        keys, points, weights = _keys(problem, measure), measure.points, measure.weights[:, None]
-        pair = [f"X=Vi({d})", f"Y=Vj({d})"]
-        average = reduction(
-            "(X|Y) + Log(W)",
-            [*pair, "W=Vj(1)", f"V=Vj({d})"],
-            "SumSoftMaxWeight",
-            axis=1,
-            formula2="V",
-        )
-        total = reduction("Exp((X|Y) - B) * V", [*pair, f"V=Vj({d + 1})", "B=Vi(1)"], "Sum", axis=1)
-
-        def softmax(count: int) -> Array:
-            means: Array = average(keys[:count], points, weights, points, backend="CPU")
-            return means
-
-        def shifted(count: int) -> Array:
-            bound = np.linalg.norm(keys[:count], axis=1) * np.linalg.norm(points, axis=1).max()
-            values = np.hstack([weights, weights * points])
-            sums: Array = total(keys[:count], points, values, bound[:, None], backend="CPU")
-            return sums[:, 1:] / sums[:, :1]
-
-        return _fastest(
-            problem, measure, {"SumSoftMaxWeight": softmax, "Sum of Exp, shifted": shifted}
-        )
+    return _fastest(problem, measure, {"SumSoftMaxWeight": softmax, "Sum of Exp, shifted": shifted})
 
 
-class Torch(Method):
-    """``torch.nn.functional.scaled_dot_product_attention`` on the CPU, in its fused kernel."""
+def _keops_environment() -> dict[str, str]:
+    """OpenMP's threads, and the compiler's best flags in a cache of their own.
 
-    name = "torch"
-    how = "pip install torch (the extra bench-torch), or Debian's python3-torch"
-
-    def environment(self, cores: int) -> dict[str, str]:
-        """The threads of OpenMP and of the matrix products."""
-        return dict.fromkeys(_THREADS, str(cores))
-
-    def prepare(self, problem: Problem, measure: Measure) -> Prepared:
-        """The dispatcher's choice (a fused, tiled kernel), or the matrix of all logits."""
-        torch = import_module("torch")
-        choice = import_module("torch.nn.attention")
-        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-        keys, points = (
-            torch.from_numpy(part)[None, None] for part in (_keys(problem, measure), measure.points)
-        )
-        mask = None
-        if np.ptp(measure.weights) > 0:
-            mask = torch.from_numpy(np.log(measure.weights))[None, None, None]
-
-        def fused(count: int) -> Array:
-            product = torch.nn.functional.scaled_dot_product_attention
-            found = product(keys[:, :, :count], points, points, attn_mask=mask, scale=1.0)
-            velocity: Array = found[0, 0].numpy()
-            return velocity
-
-        def matrix(count: int) -> Array:
-            with choice.sdpa_kernel(choice.SDPBackend.MATH):
-                return fused(count)
-
-        forms: dict[str, Callable[[int], Array]] = {"fused": fused}
-        if 3.0 * keys.element_size() * len(measure.targets) * len(measure.points) < _MATRIX_BYTES:
-            forms["matrix"] = matrix
-        return _fastest(problem, measure, forms)
+    KeOps compiles with -O3 for any processor, unless CXXFLAGS says more, and does not see from the
+    name of a cached library which flags it was made with.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    folder = home / ("keops-bench" + "".join(c if c.isalnum() else "-" for c in _FLAGS))
+    return {
+        "OMP_NUM_THREADS": "{cores}",
+        "CXXFLAGS": _FLAGS,
+        "KEOPS_CACHE_FOLDER": os.environ.get("KEOPS_CACHE_FOLDER", str(folder)),
+    }
 
 
-class Numpy(Method):
-    """A loop over blocks of targets, one thread a core: what a careful user would write."""
+def _torch(problem: Problem, measure: Measure) -> Prepared:
+    """``scaled_dot_product_attention``: a fused, tiled kernel, or the matrix of all logits."""
+    torch, choice = import_module("torch"), import_module("torch.nn.attention")
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    given = (_keys(problem, measure), measure.points, np.log(measure.weights)[None])
+    keys, points, mask = (torch.from_numpy(part)[None, None] for part in given)
+    options = {"attn_mask": mask if np.ptp(measure.weights) > 0 else None, "scale": 1.0}
 
-    name = "numpy"
+    def fused(count: int) -> Array:
+        product = torch.nn.functional.scaled_dot_product_attention
+        velocity: Array = product(keys[:, :, :count], points, points, **options)[0, 0].numpy()
+        return velocity
 
-    def environment(self, cores: int) -> dict[str, str]:
-        """The cores work on blocks, so that exponentials use them too, not the products alone."""
-        return {**dict.fromkeys(_THREADS, "1"), "BENCH_THREADS": str(cores)}
+    def matrix(count: int) -> Array:
+        with choice.sdpa_kernel(choice.SDPBackend.MATH):
+            return fused(count)
 
-    def prepare(self, problem: Problem, measure: Measure) -> Prepared:
-        """Blocks of 2^18, 2^20 or 2^22 logits."""
-        keys, points, weights = _keys(problem, measure), measure.points, measure.weights
-        pool = ThreadPoolExecutor(int(os.environ["BENCH_THREADS"]))
+    forms: dict[str, Callable[[int], Array]] = {"fused": fused}
+    if 3.0 * keys.element_size() * len(measure.targets) * len(measure.points) < _MATRIX_BYTES:
+        forms["matrix"] = matrix
+    return _fastest(problem, measure, forms)
 
-        def blocks(rows: int) -> Callable[[int], Array]:
-            def velocity(count: int) -> Array:
-                means = np.empty_like(keys[:count])
 
-                def block(start: int) -> None:
-                    stop = min(start + rows, count)
-                    logits = keys[start:stop] @ points.T
-                    logits -= logits.max(axis=1, keepdims=True)
-                    np.exp(logits, out=logits)
-                    logits *= weights
-                    means[start:stop] = (logits @ points) / logits.sum(axis=1, keepdims=True)
+def _numpy(problem: Problem, measure: Measure) -> Prepared:
+    """A loop over blocks of 2^18, 2^20 or 2^22 logits: what a careful user would write.
 
-                list(pool.map(block, range(0, count, rows)))
-                return means
+    Each core works on a block, so that exponentials use all of them, not the products alone.
+    """
+    keys, points, weights = _keys(problem, measure), measure.points, measure.weights
+    pool = ThreadPoolExecutor(int(os.environ["BENCH_THREADS"]))
 
-            return velocity
+    def block(means: Array, start: int, stop: int) -> None:
+        logits = keys[start:stop] @ points.T
+        logits -= logits.max(axis=1, keepdims=True)
+        np.exp(logits, out=logits)
+        logits *= weights
+        means[start:stop] = (logits @ points) / logits.sum(axis=1, keepdims=True)
 
-        sizes = [max(1, 2**power // len(points)) for power in (18, 20, 22)]
-        return _fastest(
-            problem, measure, {f"blocks of {rows} targets": blocks(rows) for rows in sizes}
-        )
+    def velocity(count: int, rows: int) -> Array:
+        means = np.empty_like(keys[:count])
+        starts = range(0, count, rows)
+        list(pool.map(lambda start: block(means, start, min(start + rows, count)), starts))
+        return means
+
+    sizes = [max(1, 2**power // len(points)) for power in (18, 20, 22)]
+    forms: dict[str, Any] = {
+        f"blocks of {rows} targets": partial(velocity, rows=rows) for rows in sizes
+    }
+    return _fastest(problem, measure, forms)
 
 
 def _keys(problem: Problem, measure: Measure) -> Array:
@@ -244,7 +179,21 @@ def _fastest(
     return Prepared(lambda: problem.space.tangent(targets, forms[name](len(targets))), name)
 
 
-#: Every method by its name; the first is the one that ratios refer to.
+#: Every method by its name; the first is the one that ratios refer to. Ours finds its cores itself.
 METHODS: dict[str, Method] = {
-    method.name: method for method in (Ours(), Pykeops(), Torch(), Numpy())
+    "ours": Method("meanformer", _ours, {}, adapts=True),
+    "pykeops": Method(
+        "pykeops",
+        _pykeops,
+        _keops_environment(),
+        "pip install pykeops (the extra bench), with a C++ compiler",
+        remark=f" (-O3 {_FLAGS})",
+    ),
+    "torch": Method(
+        "torch",
+        _torch,
+        dict.fromkeys(_THREADS, "{cores}"),
+        "pip install torch (the extra bench-torch), or Debian's python3-torch",
+    ),
+    "numpy": Method("numpy", _numpy, dict.fromkeys(_THREADS, "1") | {"BENCH_THREADS": "{cores}"}),
 }

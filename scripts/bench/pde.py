@@ -28,7 +28,6 @@ LEVELS = (4, 5, 6, 7)
 SIZES = (2500, 5000, 10_000)
 TEMPERATURE = 0.05
 
-_TASKS = "meanformer.scripts.bench.density"
 _LIBRARIES = ("dolfinx", "petsc4py")
 # Of steps, in each process.
 _SECONDS = 10.0
@@ -41,21 +40,23 @@ _COLOURS = {
     "diffusion": "#c79a00",
     "else": "#bbbbbb",
 }
+_FOOTNOTES = {
+    "problem": "S²: softmax, β = 4, two caps, degree 2, third-order steps of 4 stages; noise: "
+    f"κ = {TEMPERATURE:g}, 4 explicit and 3 implicit stages. Ranks have a core each.",
+    "what": f"S¹: unnormalised, β = {BETA:g}, nearly uniform, to t = {END:g}. Seconds: the least "
+    "of several steps or runs; set-up and compilation are left out.",
+    "error": "error: of the density at the end, in L1, against a Fourier pseudo-spectral solution; "
+    "ours is the fastest of the computations tried that is as accurate as the peer. Own steps: "
+    "those that the solver chooses by itself, on the same mesh.",
+    "growth": "N^: growth of the time, least squares over all sizes, in brackets between the two "
+    "largest. Resident: the process' largest resident set.",
+}
 _LINES = {OURS: _COLOURS["attention"], OWN_STEPS: "#7fbcbc", PEER: "#767676"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Row(Row):
-    """A part of a stage or a step, or a computation on the circle.
-
-    Attributes:
-        what: Part of a stage or a step, "stage" or "step" for all of it; "ours" or the peer.
-        ranks: Each with a core of its own.
-        stages: Of a step, in ``seconds``.
-        rate: Unknowns a second and core.
-        iterations: Of the linear solver, a solution.
-        wanted: What this project asks for.
-    """
+    """A part of a stage or a step, or a computation on the circle."""
 
     what: str
     ranks: int = 1
@@ -104,7 +105,7 @@ def run(
             Column("wanted", lambda row: row.wanted),
         ),
         bold=lambda row: row.what in _WHOLE,
-        footnotes=list(_footnotes(rows)),
+        footnotes=_FOOTNOTES,
         panels=list(_panels([row for row in rows if row.seconds is not None])),
     )
 
@@ -115,10 +116,11 @@ def _stages(level: int, say: Callable[[str], None]) -> Iterator[_Row]:
     for ranks in (1, 2):
         title = f"S², level {level}: a stage, {ranks} rank{'s'[: ranks - 1]}"
         say(title)
-        rows, times = _sphere(title, "stage", level, ranks=ranks)
-        if times:
-            ratio, stage = times["attention"] / times["residual"], times["stage"]
-            rate = rows["residual"].size / times["residual"] / ranks
+        rows = _sphere(title, "stage", level, ranks=ranks)
+        seconds = {what: row.seconds or 0.0 for what, row in rows.items()}
+        if "residual" in rows:
+            ratio, stage = seconds["attention"] / seconds["residual"], seconds["stage"]
+            rate = rows["residual"].size / seconds["residual"] / ranks
             note = f"{rate / 1e6:.1f} million unknowns a second and core"
             _add(rows, "attention", ratio=ratio, note=f"{ratio:.2f} of the residual", wanted="≤ 1")
             _add(rows, "residual", rate=rate, note=note, wanted="≥ 6 million")
@@ -132,9 +134,10 @@ def _steps_with_noise(level: int, say: Callable[[str], None]) -> Iterator[_Row]:
     """The parts of an implicit-explicit step."""
     title = f"S², level {level}: a step with noise"
     say(title)
-    rows, times = _sphere(title, "step", level, TEMPERATURE)
-    if times:
-        share, iterations = times["diffusion"] / times["step"], rows["diffusion"].iterations
+    rows = _sphere(title, "step", level, TEMPERATURE)
+    if "diffusion" in rows:
+        share = (rows["diffusion"].seconds or 0.0) / (rows["step"].seconds or 1.0)
+        iterations = rows["diffusion"].iterations
         note = f"{share:.0%} of the step; {iterations:.1f} iterations a solve"
         _add(rows, "diffusion", note=note)
     yield from rows.values()
@@ -143,130 +146,65 @@ def _steps_with_noise(level: int, say: Callable[[str], None]) -> Iterator[_Row]:
 def _growth(levels: Sequence[int], say: Callable[[str], None]) -> Iterator[_Row]:
     """Stages on finer and finer meshes, each in a process of its own, and its memory."""
     rows: list[_Row] = []
-    known: dict[int, float] = {}
     for level in levels:
         say(f"{_GROWTH}, level {level}")
-        parts, times = _sphere(_GROWTH, "stage", level)
-        row = parts["stage"]
-        if times:
-            known[row.size] = times["stage"]
-            note = f"level {level}; {(row.resident_bytes or 0) / 1e9:.2f} GB resident"
-            rows.append(replace(row, note=note, wanted="< 6 GB" if level == 7 else ""))
-        else:
-            yield replace(row, note=f"level {level}: {row.note}")
-    growth: dict[str, Any] = exponents(known)
+        row = _sphere(_GROWTH, "stage", level)["stage"]
+        memory = row.note or f"{(row.resident_bytes or 0) / 1e9:.2f} GB resident"
+        wanted = "< 6 GB" if level == 7 and not row.note else ""
+        rows.append(replace(row, note=f"level {level}; {memory}", wanted=wanted))
+    growth: dict[str, Any] = exponents({row.size: row.seconds for row in rows if row.seconds})
     rows = [replace(row, **growth) for row in rows]
     if growth:
-        *rows, last = rows
-        note = f"{last.note}; {growth_text(last.growth, last.growth_last)}"
-        wanted = ", ".join(filter(None, (last.wanted, "≤ N^1.1")))
-        rows.append(replace(last, note=note, wanted=wanted))
+        note = f"{rows[-1].note}; {growth_text(**growth)}"
+        wanted = ", ".join(filter(None, (rows[-1].wanted, "≤ N^1.1")))
+        rows[-1] = replace(rows[-1], note=note, wanted=wanted)
     yield from rows
+
+
+def _circle(sizes: Sequence[int], say: Callable[[str], None]) -> Iterator[_Row]:
+    """The peer, and the fastest of ours that is as accurate."""
+    say(_CIRCLE)
+    given = {"sizes": list(sizes)}
+    for row in _rows(_CIRCLE, PEER, "accuracy", given, 60.0 * len(sizes)):
+        asked = row.what == PEER and row.size == SIZES[-1]
+        yield replace(row, wanted="≥ 100") if asked else row
+
+
+def _sphere(
+    title: str, whole: str, level: int, temperature: float = 0.0, ranks: int = 1
+) -> dict[str, _Row]:
+    """Rows by the parts of a stage or a step, the last of all of it."""
+    given = {"level": level, "temperature": temperature, "whole": whole, "seconds": _SECONDS}
+    rows = _rows(title, whole, "sphere", given, 10 * _SECONDS, ranks)
+    return {row.what: row for row in rows}
+
+
+def _rows(
+    title: str, what: str, task: str, given: dict[str, Any], seconds: float, ranks: int = 1
+) -> list[_Row]:
+    """What a task has found, and a row that says what went wrong, if anything did."""
+    results: list[dict[str, Any]] = []
+    problem = process.why_not_on(ranks) if ranks > 1 else ""
+    if not problem:
+        task = f"meanformer.scripts.bench.density:{task}"
+        results, problem = process.measure(task, given, ranks=ranks, seconds=seconds)
+    failed = [{"what": what, "size": 0, "note": problem}] if problem else []
+    return [_Row(problem=title, ranks=ranks, **found) for found in (*results, *failed)]
 
 
 def _add(rows: dict[str, _Row], what: str, **more: Any) -> None:
     rows[what] = replace(rows[what], **more)
 
 
-def _sphere(
-    title: str, what: str, level: int, temperature: float = 0.0, ranks: int = 1
-) -> tuple[dict[str, _Row], dict[str, float]]:
-    """Rows by the parts of a stage or a step, the last of all of it, and their seconds.
-
-    If it could not be measured, one row that says why, and no seconds.
-    """
-    results: list[dict[str, Any]] = []
-    problem = process.why_not_on(ranks) if ranks > 1 else ""
-    if not problem:
-        given = {"level": level, "temperature": temperature, "seconds": _SECONDS}
-        results, problem = process.measure(
-            f"{_TASKS}:sphere", given, ranks=ranks, seconds=10 * _SECONDS
-        )
-    if not results:
-        return {what: _Row(problem=title, size=0, what=what, ranks=ranks, note=problem)}, {}
-    found = results[0]
-    share = found["stages"] if what == "stage" else 1
-    times = {part: seconds / share for part, seconds in found["seconds"].items()}
-    times[what] = times.pop("step")
-    row = _Row(
-        problem=title,
-        size=found["unknowns"],
-        what=what,
-        ranks=ranks,
-        stages=found["stages"] // share,
-        repetitions=found["repetitions"],
-    )
-    rows = {part: replace(row, what=part, seconds=seconds) for part, seconds in times.items()}
-    _add(rows, what, resident_bytes=found["resident_bytes"])
-    if "diffusion" in rows:
-        _add(rows, "diffusion", iterations=found["iterations"])
-    return rows, times
-
-
-def _circle(sizes: Sequence[int], say: Callable[[str], None]) -> Iterator[_Row]:
-    """The peer, and the fastest of ours that is as accurate."""
-    say(_CIRCLE)
-    results, problem = process.measure(
-        f"{_TASKS}:accuracy", {"sizes": list(sizes)}, ranks=1, seconds=60.0 * len(sizes)
-    )
-    for size in sizes:
-        found = [result for result in results if result["size"] == size]
-        ours = [result for result in found if result["what"] == OURS]
-        if not ours:
-            note = problem or "no computation that was tried is as accurate"
-            yield _Row(problem=_CIRCLE, size=size, what=PEER, note=note)
-            continue
-        best = min(ours, key=lambda result: result["seconds"])
-        for result in (best, *(result for result in found if result["what"] == OWN_STEPS)):
-            cells, degree = result["cells"], result["degree"]
-            note = f"degree {degree}, {cells} cells, {result['steps']} steps"
-            yield _computation(result, cells * (degree + 1), note=note)
-        peer = next(result for result in found if result["what"] == PEER)
-        ratio = peer["seconds"] / best["seconds"]
-        note = f"{peer['steps']} steps; {ratio:.1f} times our seconds"
-        wanted = "≥ 100" if size == SIZES[-1] else ""
-        yield _computation(peer, size, note=note, ratio=ratio, wanted=wanted)
-
-
-def _computation(found: dict[str, Any], unknowns: int, **more: Any) -> _Row:
-    same = {key: found[key] for key in ("what", "seconds", "repetitions", "error")}
-    return _Row(problem=_CIRCLE, size=unknowns, **same, **more)
-
-
-def _footnotes(rows: Sequence[_Row]) -> Iterator[str]:
-    """What the columns mean, as far as the table has them."""
-    yield (
-        "S²: softmax, β = 4, two caps, degree 2, third-order steps of 4 stages; noise: "
-        f"κ = {TEMPERATURE:g}, 4 explicit and 3 implicit stages. Ranks have a core each."
-    )
-    yield (
-        f"S¹: unnormalised, β = {BETA:g}, nearly uniform, to t = {END:g}. Seconds: the least of "
-        "several steps or runs; set-up and compilation are left out."
-    )
-    if any(row.error is not None for row in rows):
-        yield (
-            "error: of the density at the end, in L1, against a Fourier pseudo-spectral solution; "
-            "ours is the fastest of the computations tried that is as accurate as the peer. Own "
-            "steps: those that the solver chooses by itself, on the same mesh."
-        )
-    if any(row.growth is not None for row in rows):
-        yield (
-            "N^: growth of the time, least squares over all sizes, in brackets between the two "
-            "largest. Resident: the process' largest resident set."
-        )
-
-
 def _panels(rows: Sequence[_Row]) -> Iterator[Callable[[Any], None]]:
     """Parts of a stage, growth with size, and time against error, as far as measured."""
-    growth = [row for row in rows if row.problem == _GROWTH]
-    circle = [row for row in rows if row.problem == _CIRCLE]
-    parts = [row for row in rows if row not in growth and row not in circle]
+    titled = {_GROWTH: _draw_growth, _CIRCLE: _draw_circle}
+    parts = [row for row in rows if row.problem not in titled]
     if parts:
         yield partial(_draw_parts, rows=parts)
-    if growth:
-        yield partial(_draw_growth, rows=growth)
-    if circle:
-        yield partial(_draw_circle, rows=circle)
+    for title, draw in titled.items():
+        if here := [row for row in rows if row.problem == title]:
+            yield partial(draw, rows=here)
 
 
 def _draw_parts(panel: Any, rows: Sequence[_Row]) -> None:

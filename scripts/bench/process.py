@@ -50,7 +50,7 @@ def measure(
     Args:
         task: A generator function as "module:name", which yields results, flat dictionaries.
         arguments: Its arguments, which JSON can hold.
-        environment: Variables to be set.
+        environment: Variables to be set; {cores} stands for the number of cores.
         ranks: So many ranks (by mpirun, if there are several; see ``why_not_on``), each with a core
             of its own, in place of one process with all cores.
         seconds: What the measurements may take.
@@ -64,10 +64,12 @@ def measure(
         command = ["mpirun", "-n", str(ranks), *command]
     launchers = ("PMIX_", "PMI_", "OMPI_COMM_WORLD")
     inherited = {name: to for name, to in os.environ.items() if not name.startswith(launchers)}
+    count = str(len(cores()))
+    own = {name: to.replace("{cores}", count) for name, to in (environment or {}).items()}
     path = os.pathsep.join(path for path in sys.path if path)
     with subprocess.Popen(
         command,
-        env=inherited | (environment or {}) | {"PYTHONPATH": path},
+        env=inherited | own | {"PYTHONPATH": path},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby, zip_longest
 from pathlib import Path
@@ -19,21 +19,7 @@ _SUPERSCRIPTS = {1: "", 2: "²"}
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the table and of the JSON file, whose keys docs/benchmarks.md explains.
-
-    Attributes:
-        problem: Title of the problem.
-        size: N, or the number of unknowns.
-        seconds: The best of ``repetitions``; None if it could not be had.
-        repetitions: How often it was measured.
-        error: As the benchmark defines it.
-        ratio: To what ``seconds`` are compared with.
-        growth: Exponent of the time over the sizes measured, by least squares.
-        growth_last: Exponent between the two largest of them.
-        resident_bytes: Of the resident set.
-        speedup: Over one rank.
-        note: What else there is to say.
-    """
+    """One line of the table and of the JSON file, whose keys docs/benchmarks.md explains."""
 
     problem: str
     size: int
@@ -74,9 +60,9 @@ class Report:
         rows: In the order of the table.
         columns: The first one's text is said once where it stays, and a gap follows.
         bold: Whether a row is printed in bold.
-        about: Lines before the table.
-        footnotes: Lines after it: what the columns mean.
+        footnotes: Lines after the table: each is printed if any row has the key it explains.
         panels: Each draws into axes of matplotlib.
+        about: Lines before the table.
         shared: Whether the panels have one vertical axis and one legend.
         facts: What else the JSON file has.
     """
@@ -86,9 +72,9 @@ class Report:
     rows: Sequence[Row]
     columns: Sequence[Column]
     bold: Callable[[Any], bool]
+    footnotes: Mapping[str, str]
+    panels: Sequence[Callable[[Any], None]]
     about: Sequence[str] = ()
-    footnotes: Sequence[str] = ()
-    panels: Sequence[Callable[[Any], None]] = ()
     shared: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -117,8 +103,10 @@ class Report:
                 style = "bold" if self.bold(row) else None
                 table.add_row("" if number else head, *cells, style=style)
         console.print(table)
-        for text in ("", *self.footnotes):
-            console.print(text, soft_wrap=True, markup=False)
+        console.print()
+        for key, text in self.footnotes.items():
+            if any(getattr(row, key) not in (None, False) for row in self.rows):
+                console.print(text, soft_wrap=True, markup=False)
 
     def save_picture(self, file: Path) -> None:
         """Draw the panels under the name of the machine.
@@ -197,7 +185,7 @@ def draw_curves(
         across, up = zip(*curve.points, strict=True)
         panel.loglog(across, up, style, color=curve.colour, lw=curve.width, ms=4.5, label=label)
         for note, point in zip(curve.notes, curve.points, strict=False):
-            panel.annotate(note, point, xytext=(7, -3), **small)
+            panel.annotate(note, point, xytext=(-7, 0), ha="right", **small)
     for (x, y), end, slope in guides:
         top = y * (end / x) ** slope
         panel.loglog((x, end), (y, top), ":", color="#bbb", lw=1)

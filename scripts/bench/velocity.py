@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 from meanformer.mpi import MPI
@@ -27,10 +28,11 @@ Result = dict[str, Any]
 
 def version(method: str) -> Iterator[Result]:
     """The method's version, or why it cannot be used."""
+    module, remark = METHODS[method].module, METHODS[method].remark
     try:
-        yield {"version": METHODS[method].version()}
+        yield {"version": f"{import_module(module).__version__}{remark}"}
     except ImportError as error:
-        missing = isinstance(error, ModuleNotFoundError) and error.name == method
+        missing = isinstance(error, ModuleNotFoundError) and error.name == module
         yield {"missing": "not installed" if missing else f"cannot be imported: {error}"}
 
 

@@ -117,15 +117,13 @@ class TestMethods:
         method, problem = METHODS[name], PROBLEMS[title]
         if name not in problem.methods:
             pytest.skip("is not measured there")
-        for variable, value in method.environment(1).items():
-            monkeypatch.setenv(variable, value)
-        try:
-            method.version()
-        except ImportError:
+        for variable, value in method.environment.items():
+            monkeypatch.setenv(variable, value.format(cores=1))
+        if "missing" in next(velocity.version(name)):
             pytest.skip(f"{name} is not installed")
         measure = problem.measure(120)
-        velocity = method.prepare(problem, measure).velocity()
-        assert error_of(problem, measure, velocity) < 1e-12
+        found = method.prepare(problem, measure).velocity()
+        assert error_of(problem, measure, found) < 1e-12
 
     def test_error_is_that_of_the_worst_target(self):
         problem = PROBLEMS["R³, |A|R² = 10"]
@@ -141,16 +139,11 @@ class TestMethods:
             assert np.linalg.norm(problem.logit_matrix, 2) == pytest.approx(problem.beta)
 
 
-class Synthetic(Method):
+class Synthetic:
     """A method that takes a given time by a clock of its own."""
 
-    name = how = "synthetic"
-
-    def __init__(self, seconds, adapts=False):
-        self.seconds, self.now, self.adapts = seconds, 0.0, adapts
-
-    def environment(self, cores):
-        return {}
+    def __init__(self, seconds):
+        self.seconds, self.now = seconds, 0.0
 
     def prepare(self, problem, measure):
         def velocity():
@@ -164,11 +157,12 @@ class TestGrowth:
     @pytest.fixture
     def sizes_measured(self, monkeypatch):
         def measure(seconds, sizes, budget, adapts=False):
-            method = Synthetic(seconds, adapts)
-            monkeypatch.setitem(METHODS, method.name, method)
-            monkeypatch.setattr(velocity.time, "perf_counter", lambda: method.now)
+            synthetic = Synthetic(seconds)
+            method = Method("synthetic", synthetic.prepare, {}, adapts=adapts)
+            monkeypatch.setitem(METHODS, "synthetic", method)
+            monkeypatch.setattr(velocity.time, "perf_counter", lambda: synthetic.now)
             monkeypatch.setattr(velocity, "error_of", lambda *given: 0.0)
-            results = list(velocity.speed("S², β = 1", method.name, list(sizes), budget))
+            results = list(velocity.speed("S², β = 1", "synthetic", list(sizes), budget))
             for result in results:
                 assert result["seconds"] == pytest.approx(seconds(result["size"]))
             return [result["size"] for result in results]

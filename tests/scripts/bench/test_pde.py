@@ -131,7 +131,7 @@ class TestCircle:
         weights = density * 2 * np.pi / 40
         wanted = attention.velocity(points, points, weights, Sphere(2))
         along = np.column_stack([-np.sin(angles), np.cos(angles)])
-        found = circle._Velocity(40)(density)[:, None] * along
+        found = circle.Velocity(40)(density)[:, None] * along
         np.testing.assert_allclose(found, wanted, atol=1e-12)
 
     def test_peer_is_of_first_order_keeps_mass_and_sign(self):
@@ -149,21 +149,29 @@ class TestCircle:
     def test_ours_is_at_least_as_accurate(self, monkeypatch):
         monkeypatch.setattr(density, "_REPETITIONS", 1)
         monkeypatch.setattr(density, "_LONG_ENOUGH", 0.0)
-        peer, *ours, with_own_steps = density.accuracy([400])
-        assert peer["what"] == "Lax-Friedrichs" and ours
-        for result in ours:
-            assert result["what"] == "ours"
-            assert result["error"] <= peer["error"]
-            assert result["steps"] in density._STEPS
-        assert with_own_steps["what"] == "ours, own steps"
-        assert with_own_steps["steps"] > 20
-        assert (with_own_steps["degree"], with_own_steps["cells"]) in [
-            (result["degree"], result["cells"]) for result in ours
+        ours, with_own_steps, peer = density.accuracy([400])
+        assert [each["what"] for each in (ours, with_own_steps, peer)] == [
+            "ours",
+            "ours, own steps",
+            "Lax-Friedrichs",
         ]
+        assert ours["error"] <= peer["error"]
+        mesh, steps = ours["note"].rsplit(", ", 1)
+        assert int(steps.split()[0]) in density._STEPS
+        own_mesh, own_steps = with_own_steps["note"].rsplit(", ", 1)
+        assert own_mesh == mesh and int(own_steps.split()[0]) > 20
+        tried = {degree: list(density.as_accurate(degree, peer["error"])) for degree in (1, 2, 3)}
+        assert any(tried.values())
+        for degree, found in tried.items():
+            assert all(density.error_of_ours(degree, *each) <= peer["error"] for each in found)
+
+    def test_says_where_nothing_is_as_accurate(self, monkeypatch):
+        monkeypatch.setattr(density, "_LARGEST_COST", 0.0)
+        (found,) = density.accuracy([200])
+        assert "seconds" not in found and "no computation" in found["note"]
 
     def test_ours_converges_to_the_same_solution(self):
-        exact = fourier_solution()
-        errors = [density._OnCircle(3, 64 * n).error(32 * n, exact) for n in (1, 2)]
+        errors = [density.error_of_ours(3, 64 * n, 32 * n) for n in (1, 2)]
         assert errors[1] < 1e-5
         assert np.log2(errors[0] / errors[1]) > 3.5
 
