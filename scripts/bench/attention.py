@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from meanformer.scripts.bench import machine, process
-from meanformer.scripts.bench.growth import exponents, fit_growth, growth_text
 from meanformer.scripts.bench.methods import METHODS
 from meanformer.scripts.bench.problems import PROBLEMS, SAMPLE, Problem
 from meanformer.scripts.bench.report import (
@@ -20,6 +19,7 @@ from meanformer.scripts.bench.report import (
     number,
     whole,
 )
+from meanformer.scripts.bench.timing import exponents, fit_growth, growth_text
 
 #: Operations of one exponential in double precision: rounding to a whole power of two and the
 #: remainder (2), a polynomial of degree 10 (20), and the power (1).
@@ -30,7 +30,8 @@ _COLOURS = {OURS: "#0b6e6e", "pykeops": "#c1440e", "torch": "#7b4fa3", "numpy": 
 _FOOTNOTES = {
     "problem": "N points and N other targets; seconds: the best of several evaluations, none "
     "compiles.",
-    "extrapolated": "",
+    "extrapolated": "~ not measured: one evaluation would take over {budget:g} s; by the method's "
+    "own law of growth, fitted to the sizes measured.",
     "error": f"error: of the velocity at {SAMPLE} targets against sums in extended precision, "
     "relative to the largest velocity before projection.",
     "growth": "growth: exponent of the time, least squares over the sizes measured (of ours: with "
@@ -184,19 +185,14 @@ def _report(
     facts: dict[str, Any], methods: dict[str, dict[str, str]], budget: float, rows: list[_Row]
 ) -> Report:
     """The rows with what the table and the JSON file say about them."""
-    titles = list(dict.fromkeys(row.problem for row in rows))
-    of_titles = {title: [row for row in rows if row.problem == title] for title in titles}
-    several = {
-        title: here
-        for title, here in of_titles.items()
-        if PROBLEMS[title].task == "speed" and len({row.size for row in here if row.seconds}) > 1
-    }
+    titles = {row.problem: [each for each in rows if each.problem == row.problem] for row in rows}
+    tolerances = {title: PROBLEMS[title].tolerance for title in titles}
     return Report(
         "attention",
         facts,
         rows,
         columns=(
-            Column("problem", _title),
+            Column("problem", lambda row: f"{row.problem}, to {tolerances[row.problem]:.0e}"),
             Column("N", lambda row: whole(row.size), right=True),
             Column("method", lambda row: row.method),
             Column("seconds", lambda row: _guess(row, row.seconds, "-"), right=True),
@@ -215,12 +211,13 @@ def _report(
                 if "missing" in method or name != OURS
             ),
         ],
-        footnotes=_FOOTNOTES
-        | {
-            "extrapolated": f"~ not measured: one evaluation would take over {budget:g} s; by the "
-            "method's own law of growth, fitted to the sizes measured."
-        },
-        panels=[partial(_draw, title=title, rows=here) for title, here in several.items()],
+        footnotes={key: text.format(budget=budget) for key, text in _FOOTNOTES.items()},
+        panels=[
+            partial(_draw, title=title, rows=here)
+            for title, here in titles.items()
+            if PROBLEMS[title].task == "speed"
+            and len({row.size for row in here if row.seconds}) > 1
+        ],
         shared=True,
         facts={
             "methods": methods,
@@ -228,10 +225,6 @@ def _report(
             "problems": {title: _description(PROBLEMS[title]) for title in titles},
         },
     )
-
-
-def _title(row: _Row) -> str:
-    return f"{row.problem}, to {PROBLEMS[row.problem].tolerance:.0e}"
 
 
 def _guess(row: _Row, value: float | None, otherwise: str = "") -> str:
@@ -242,15 +235,15 @@ def _guess(row: _Row, value: float | None, otherwise: str = "") -> str:
 
 def _description(problem: Problem) -> dict[str, Any]:
     """A problem, for JSON."""
-    matrix = problem.logit_matrix
+    matrix: Any = problem.logit_matrix.tolist()
+    if len(matrix) > 3:
+        matrix = f"{matrix[0][0]} times the identity"
     return {
         "group": problem.group,
         "space": type(problem.space).__name__.lower(),
         "dimension": problem.space.dimension,
         "law": problem.attention.law,
-        "logit_matrix": matrix.tolist()
-        if len(matrix) <= 3
-        else f"{matrix[0, 0]} times the identity",
+        "logit_matrix": matrix,
         "tolerance": problem.tolerance,
     }
 

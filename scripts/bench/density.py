@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
@@ -29,6 +29,7 @@ from meanformer.scripts.bench.circle import (
     initial_density,
 )
 from meanformer.scripts.bench.machine import resident_bytes
+from meanformer.scripts.bench.timing import best_time
 
 Result = dict[str, Any]
 
@@ -122,9 +123,9 @@ def accuracy(sizes: list[int]) -> Iterator[Result]:
     """
     for size in sizes:
         peer = LaxFriedrichs(size, fourier_solution().largest_speed)
-        error = _distance(peer.solve(), peer.angles, 2 * np.pi / size)
+        density, times = best_time(peer.solve, _REPETITIONS, _LONG_ENOUGH, 2)
+        error = _distance(density, peer.angles, 2 * np.pi / size)
         cheapest = [(degree, *pair) for degree in (1, 2, 3) for pair in as_accurate(degree, error)]
-        of_peer = {"what": PEER, "size": size, "error": error} | _best_time(peer.solve)
         if not cheapest:
             yield {"what": PEER, "size": size, "note": _NONE}
             continue
@@ -132,9 +133,9 @@ def accuracy(sizes: list[int]) -> Iterator[Result]:
         degree, cells, _ = best = min(ours, key=lambda one: ours[one]["seconds"])
         yield ours[best]
         yield _ours(degree, cells, 1, own_steps=True)
-        ratio = of_peer["seconds"] / ours[best]["seconds"]
+        ratio = times["seconds"] / ours[best]["seconds"]
         note = f"{peer.steps} steps; {ratio:.1f} times our seconds"
-        yield of_peer | {"ratio": ratio, "note": note}
+        yield {"what": PEER, "size": size, "error": error, "ratio": ratio, "note": note} | times
 
 
 def as_accurate(degree: int, error: float) -> Iterator[tuple[int, int]]:
@@ -149,25 +150,15 @@ def as_accurate(degree: int, error: float) -> Iterator[tuple[int, int]]:
     return islice((pair for pair in cheap if error_of_ours(degree, *pair) <= error), 1)
 
 
-def _best_time(run: Callable[[], object]) -> Result:
-    """The least seconds of some repetitions, after a run that has compiled."""
-    times: list[float] = []
-    while len(times) < 2 or (len(times) < _REPETITIONS and sum(times) < _LONG_ENOUGH):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return {"seconds": min(times), "repetitions": len(times)}
-
-
 def _ours(degree: int, cells: int, steps: int, own_steps: bool = False) -> Result:
     """The result of ours in a number of steps, or of its own ones."""
-    best = _best_time(lambda: _solve(degree, cells, steps, own_steps))
-    taken = _solve(degree, cells, steps, own_steps).steps
-    return best | {
+    solve = partial(_solve, degree, cells, steps, own_steps)
+    solver, times = best_time(solve, _REPETITIONS, _LONG_ENOUGH, 2)
+    return times | {
         "what": OWN_STEPS if own_steps else OURS,
         "size": cells * (degree + 1),
         "error": error_of_ours(degree, cells, steps, own_steps),
-        "note": f"degree {degree}, {cells} cells, {taken} steps",
+        "note": f"degree {degree}, {cells} cells, {solver.steps} steps",
     }
 
 

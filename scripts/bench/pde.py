@@ -9,7 +9,6 @@ from typing import Any
 
 from meanformer.scripts.bench import machine, process
 from meanformer.scripts.bench.circle import BETA, END, OURS, OWN_STEPS, PEER
-from meanformer.scripts.bench.growth import exponents, growth_text
 from meanformer.scripts.bench.report import (
     Column,
     Curve,
@@ -19,6 +18,7 @@ from meanformer.scripts.bench.report import (
     number,
     whole,
 )
+from meanformer.scripts.bench.timing import exponents, growth_text
 
 #: What ``--problems`` allows.
 GROUPS = ("stage", "noise", "growth", "circle")

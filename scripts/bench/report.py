@@ -35,14 +35,7 @@ class Row:
 
 
 class Column(NamedTuple):
-    """A column of a table.
-
-    Attributes:
-        name: Its head.
-        text: What it says of a row.
-        right: Whether it is aligned to the right.
-        wraps: Whether its text may go on in a next line.
-    """
+    """A column of a table: its head, what it says of a row, and how that is set."""
 
     name: str
     text: Callable[[Any], str]
@@ -143,16 +136,7 @@ class Report:
 
 
 class Curve(NamedTuple):
-    """A line of a picture.
-
-    Attributes:
-        label: Its name in a legend.
-        colour: As matplotlib writes it.
-        points: Pairs.
-        width: In points; wider is ours.
-        dashed: It is a guess, has no marks and is no entry of the legend.
-        notes: A text beside each point, or none.
-    """
+    """A line of a picture: pairs, notes beside them; dashed ones are not named in the legend."""
 
     label: str
     colour: str

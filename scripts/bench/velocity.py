@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from meanformer.mpi import MPI
 
 import numpy as np
 
-from meanformer.scripts.bench.growth import fit_growth
 from meanformer.scripts.bench.machine import resident_bytes
 from meanformer.scripts.bench.methods import METHODS
-from meanformer.scripts.bench.problems import PROBLEMS, Measure, error_of
+from meanformer.scripts.bench.problems import PROBLEMS, error_of
+from meanformer.scripts.bench.timing import best_time, fit_growth
 
 # Pilots compile, and tell how long a first size would take.
 _PILOT = 2000
@@ -70,76 +70,45 @@ def speed(problem: str, method: str, sizes: list[int], budget: float) -> Iterato
 
 
 def _time_one(problem: str, method: str, size: int, budget: float, pilot: bool = False) -> Result:
+    """The best of some evaluations, and of a pilot not the first, which may compile."""
     measure = PROBLEMS[problem].measure(size)
     prepared = METHODS[method].prepare(PROBLEMS[problem], measure)
-    found: list[Any] = []
-
-    def seconds() -> float:
-        start = time.perf_counter()
-        found[:] = [prepared.velocity()]
-        return time.perf_counter() - start
-
-    result = _best(seconds, budget, at_least=1 + pilot)
-    error = error_of(PROBLEMS[problem], measure, found[0])
-    return {"size": size, **result, "form": prepared.form, "error": error}
-
-
-def _best(measured: Callable[[], float], budget: float, at_least: int = 1) -> Result:
-    """The least of some repetitions after a first one, or the first if that is long.
-
-    Args:
-        measured: Seconds of one evaluation.
-        budget: Of all of them, twice.
-        at_least: So many evaluations; more than one where the first may compile.
-    """
-    times: list[float] = []
-    while len(times) < at_least or (len(times) <= _REPETITIONS and sum(times) <= budget / 2):
-        times.append(measured())
-    counted = times[1:] or times
-    return {"seconds": min(counted), "repetitions": len(counted)}
+    velocity, times = best_time(prepared.velocity, _REPETITIONS, budget / 2, least=1 + pilot)
+    error = error_of(PROBLEMS[problem], measure, velocity)
+    return {"size": size, **times, "form": prepared.form, "error": error}
 
 
 def memory(problem: str, method: str, sizes: list[int], budget: float) -> Iterator[Result]:
     """Growth of the resident set during one evaluation, beyond points and libraries. In bytes."""
-    given = PROBLEMS[problem]
+    given, prepare = PROBLEMS[problem], METHODS[method].prepare
     for size in sizes:
-        small, measure = given.measure(min(size, 10 * _PILOT)), given.measure(size)
-        METHODS[method].prepare(given, small).velocity()
-        prepared = METHODS[method].prepare(given, measure)
+        prepare(given, given.measure(min(size, 10 * _PILOT))).velocity()
+        measure = given.measure(size)
+        prepared = prepare(given, measure)
         before = resident_bytes("now")
-        if os.path.exists("/proc/self/clear_refs"):
-            with open("/proc/self/clear_refs", "w") as file:
-                file.write("5")  # the peak starts anew
-        start = time.perf_counter()
-        velocity = prepared.velocity()
-        seconds = time.perf_counter() - start
+        peak = Path("/proc/self/clear_refs")
+        if peak.exists():
+            peak.write_text("5")  # it starts anew
+        velocity, times = best_time(prepared.velocity, most=0)
         grown = resident_bytes("at most") - before
+        note = f"resident set grows by {grown / 2**20:.0f} MiB, {grown / size:.0f} bytes a point"
         yield {
             "size": size,
-            "seconds": seconds,
-            "repetitions": 1,
+            **times,
             "form": prepared.form,
             "error": error_of(given, measure, velocity),
             "resident_bytes": grown,
-            "note": f"resident set grows by {grown / 2**20:.0f} MiB, "
-            f"{grown / size:.0f} bytes a point",
+            "note": note,
         }
 
 
 def on_ranks(problem: str, method: str, sizes: list[int], budget: float) -> Iterator[Result]:
     """Time our velocity of points and targets split over the ranks. Collective."""
-    comm = MPI.COMM_WORLD
-    given = PROBLEMS[problem]
+    comm, given = MPI.COMM_WORLD, PROBLEMS[problem]
     for size in sizes:
-        measure = given.measure(size)
-        mine = Measure(*(np.array_split(part, comm.size)[comm.rank].copy() for part in measure))
-
-        def seconds(mine: Measure = mine) -> float:
-            comm.barrier()
-            start = time.perf_counter()
-            given.attention.velocity(*mine, given.space, given.tolerance, comm=comm)
-            return comm.allreduce(time.perf_counter() - start, op=MPI.MAX)
-
-        result = _best(seconds, budget)
+        parts = (np.array_split(part, comm.size)[comm.rank] for part in given.measure(size))
+        mine = (*(part.copy() for part in parts), given.space, given.tolerance, comm)
+        run = partial(given.attention.velocity, *mine)
+        _, times = best_time(run, _REPETITIONS, budget / 2, comm=comm)
         if comm.rank == 0:
-            yield {"size": size, **result}
+            yield {"size": size, **times}

@@ -8,12 +8,12 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from meanformer.scripts.bench import velocity
+from meanformer.scripts.bench import timing, velocity
 from meanformer.scripts.bench.attention import flops_per_pair
-from meanformer.scripts.bench.growth import fit_growth
 from meanformer.scripts.bench.machine import peak_flops
 from meanformer.scripts.bench.methods import METHODS, Method, Prepared
 from meanformer.scripts.bench.problems import GROUPS, PROBLEMS, error_of
+from meanformer.scripts.bench.timing import fit_growth
 from meanformer.scripts.main import main
 
 ONE_OF_EACH = list({problem.group: title for title, problem in PROBLEMS.items()}.values())
@@ -160,7 +160,7 @@ class TestGrowth:
             synthetic = Synthetic(seconds)
             method = Method("synthetic", synthetic.prepare, {}, adapts=adapts)
             monkeypatch.setitem(METHODS, "synthetic", method)
-            monkeypatch.setattr(velocity.time, "perf_counter", lambda: synthetic.now)
+            monkeypatch.setattr(timing.time, "perf_counter", lambda: synthetic.now)
             monkeypatch.setattr(velocity, "error_of", lambda *given: 0.0)
             results = list(velocity.speed("S², β = 1", "synthetic", list(sizes), budget))
             for result in results:

@@ -1,14 +1,47 @@
-"""How cost grows with size: a power law fitted to measurements."""
+"""How long something takes, and how that grows with size: a power law."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from meanformer.mpi import MPI
 
 import numpy as np
 
+T = TypeVar("T")
 #: Exponent of a sum over all pairs, where the points are as many as the targets.
 PAIRS = 2.0
+
+
+def best_time(
+    run: Callable[[], T],
+    most: int,
+    seconds: float = np.inf,
+    least: int = 1,
+    comm: MPI.Comm = MPI.COMM_SELF,
+) -> tuple[T, dict[str, Any]]:
+    """The least time of some repetitions after a first one, or the first if that is long.
+
+    Args:
+        run: What is timed. Collective over ``comm``, of which the slowest rank counts.
+        most: Repetitions, at most.
+        seconds: No more of them once all have taken longer.
+        least: Evaluations, at least: two where the first may compile.
+        comm: The ranks that take part.
+
+    Returns:
+        What the last returned, and ``seconds`` and ``repetitions``.
+    """
+    times: list[float] = []
+    while len(times) < least or (len(times) <= most and sum(times) <= seconds):
+        comm.barrier()
+        start = time.perf_counter()
+        found = run()
+        times.append(comm.allreduce(time.perf_counter() - start, op=MPI.MAX))
+    counted = times[1:] or times
+    return found, {"seconds": min(counted), "repetitions": len(counted)}
 
 
 class GrowthLaw(NamedTuple):
