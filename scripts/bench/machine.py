@@ -36,8 +36,9 @@ def describe(libraries: Sequence[str] = ()) -> dict[str, Any]:
     """
     # Distributions may have other names than their modules: DOLFINx has several.
     modules = {name: import_module(name) for name in (*_LIBRARIES, *libraries)}
-    # The first that was loaded is numpy's.
-    blas = (library for library in threadpool_info() if library["user_api"] == "blas")
+    # Wheels of scipy and PETSc bring others, beside the one that numpy brings or shares.
+    blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    blas.sort(key=lambda library: "numpy" not in library["filepath"])
     return {
         "processor": f"{_processor()} ({llvmlite.binding.get_host_cpu_name()})",
         "cores": len(cores()),

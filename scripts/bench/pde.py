@@ -237,7 +237,7 @@ def _draw_growth(panel: Any, rows: Sequence[_Row]) -> None:
     start = points[0][0], points[0][1] / 2
     axes = ("unknowns N", "seconds a stage")
     draw_curves(panel, "sphere: time and memory", axes, [curve], [(start, points[-1][0], 1)])
-    panel.margins(x=0.15, y=0.12)
+    panel.margins(x=0.22, y=0.12)
 
 
 def _draw_circle(panel: Any, rows: Sequence[_Row]) -> None:

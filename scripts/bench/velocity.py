@@ -70,10 +70,14 @@ def speed(problem: str, method: str, sizes: list[int], budget: float) -> Iterato
 
 
 def _time_one(problem: str, method: str, size: int, budget: float, pilot: bool = False) -> Result:
-    """The best of some evaluations, and of a pilot not the first, which may compile."""
+    """The best of some evaluations, but not the first of a pilot or of a method that adapts.
+
+    These may compile.
+    """
     measure = PROBLEMS[problem].measure(size)
     prepared = METHODS[method].prepare(PROBLEMS[problem], measure)
-    velocity, times = best_time(prepared.velocity, _REPETITIONS, budget / 2, least=1 + pilot)
+    least = 2 if pilot or METHODS[method].adapts else 1
+    velocity, times = best_time(prepared.velocity, _REPETITIONS, budget / 2, least)
     error = error_of(PROBLEMS[problem], measure, velocity)
     return {"size": size, **times, "form": prepared.form, "error": error}
 
