@@ -217,7 +217,7 @@ def _observers(
     if scheme is not None:
         observers += [*scheme.limits(), scheme.diagnostics(tables["pde"])]
     if state.tokens is not None:
-        observers.append(TokenDiagnostics(tables["particles"]))
+        observers.append(TokenDiagnostics(tables["particles"], state.tokens, state.attention))
     if case.compare is not None:
         observers.append(Comparison(tables["compare"]))
     before, formats = (start.samples, start.sampled), case.output.fields

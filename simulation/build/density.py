@@ -50,7 +50,7 @@ class DgScheme:
     ) -> None:
         """Make the mesh and the density on it. Collective."""
         assert case.pde is not None
-        self._case, self._pde = case, case.pde
+        self._case, self._pde, self._attention = case, case.pde, attention
         self.versions = {"dolfinx": DOLFINX_VERSION}
         domain, self._advice = build_mesh(case.pde, case.space, case.title, comm)
         measure = initial_measure(case.initial, case.space.dimension)
@@ -80,7 +80,7 @@ class DgScheme:
 
     def diagnostics(self, table: Table) -> DensityDiagnostics:
         """What fills ``pde.csv``. Collective."""
-        return DensityDiagnostics(table, self.solver)
+        return DensityDiagnostics(table, self.solver, self._attention)
 
     def fields(
         self, folder: Path, formats: Collection[str], samples: int, sampled: float

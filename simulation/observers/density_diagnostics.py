@@ -2,72 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from meanformer.attention import Euclidean, Model
 from meanformer.attention.energy import ENERGETIC
 from meanformer.pde import DensitySolver
 from meanformer.pde.dg.dissipation import dissipation
 from meanformer.pde.dg.resolution import Resolution, halvings_needed
-from meanformer.simulation.controller import Observer
 from meanformer.simulation.observers import diagnostics as d
-from meanformer.simulation.observers.columns import Part, Row, alone, fill
-from meanformer.simulation.output.tables import Table
-from meanformer.simulation.state import State
-
-FREE_ENERGY = {
-    "free_energy": r"$F=\kappa\int\rho\log\rho-E$, with E the interaction energy",
-    "dissipation": r"$-dF/dt=\int\langle g-\kappa\nabla\log\rho,\,v-\kappa\nabla\log\rho"
-    r"\rangle\rho$, with g the gradient of $\delta E/\delta\rho$: without noise the rate at "
-    "which the energy grows. It holds for any matrices, both may then have either sign, and as "
-    r"long as no mass is at a boundary. Gradients see the jumps of $\rho$ at facets, so that it is "
-    "as accurate as the energy",
-}
-RESOLUTION = {
-    "resolution": "the share of the mass in cells that do not resolve it: those where the mean "
-    "jump of the density at their facets exceeds a tenth of its mean inside. A solution is "
-    "continuous, so jumps are of the size of the error. With noise, whose penalty holds values "
-    "together, a quarter of the slope's jump times the cell's height is added",
-    "halvings": "how often all cells would have to be halved for no more than 10 % of the mass to "
-    "be left in such cells: see [below](#is-the-mesh-fine-enough)",
-}
-OUTFLOW = {
-    "outflow": "in $R^d$: mass that has left through the boundary, integrated with the scheme; "
-    "`mass` and it add up to 1"
-}
-
-
-def columns_of(solver: DensitySolver) -> tuple[Part[DensitySolver], ...]:
-    """The columns of ``pde.csv``. Collective."""
-    resolution = Resolution(solver.elements, solver.temperature > 0)
-
-    def resolved(solver: DensitySolver) -> Row:
-        shares = resolution.after_halvings(solver.values)
-        return {"resolution": float(shares[0]), "halvings": halvings_needed(shares)}
-
-    return (
-        d.TIME,
-        d.MASS,
-        Part(d.RANGE, alone(_range)),
-        d.ENERGY,
-        Part(d.ENTROPY, alone(lambda solver: {"entropy": solver.entropy()})),
-        d.MOMENTS,
-        d.HARMONIC,
-        Part(
-            FREE_ENERGY,
-            lambda solver, model, row: _free_energy(solver, model, row["energy"], row["entropy"]),
-        ),
-        Part(RESOLUTION, alone(resolved)),
-        Part(OUTFLOW, alone(_outflow)),
-    )
+from meanformer.simulation.observers.columns import Diagnostics, Part, Row, alone
 
 
 def _range(solver: DensitySolver) -> Row:
     low, high = solver.range()
     return {"min": low, "max": high}
-
-
-def _outflow(solver: DensitySolver) -> Row:
-    """Spheres have no boundary."""
-    return {"outflow": solver.outflow} if isinstance(solver.space, Euclidean) else {}
 
 
 def _free_energy(
@@ -81,13 +29,67 @@ def _free_energy(
     return {"free_energy": kappa * entropy - energy, "dissipation": falls}
 
 
-class DensityDiagnostics(Observer):
-    """Fill ``pde.csv``: one row a sample."""
+def _resolution(solver: DensitySolver, model: Model) -> Callable[[Row], Row]:
+    """Compile once what measures the jumps. Collective."""
+    resolution = Resolution(solver.elements, solver.temperature > 0)
 
-    def __init__(self, table: Table, solver: DensitySolver) -> None:
-        """Rows go to ``table``. Collective."""
-        self._table, self._solver, self._columns = table, solver, columns_of(solver)
+    def numbers(row: Row) -> Row:
+        shares = resolution.after_halvings(solver.values)
+        return {"resolution": shares[0], "halvings": halvings_needed(shares)}
 
-    def sample(self, state: State) -> None:
-        """Add a row."""
-        self._table.append(fill(self._columns, self._solver, state.attention))
+    return numbers
+
+
+def _outflow(solver: DensitySolver) -> Row:
+    """Spheres have no boundary."""
+    return {"outflow": solver.outflow} if isinstance(solver.space, Euclidean) else {}
+
+
+#: The columns of ``pde.csv``.
+OF_DENSITY: tuple[Part[DensitySolver], ...] = (
+    d.TIME,
+    d.MASS,
+    Part(d.RANGE, alone(_range)),
+    d.ENERGY,
+    Part(d.ENTROPY, alone(lambda solver: {"entropy": solver.entropy()})),
+    d.MOMENTS,
+    d.HARMONIC,
+    Part(
+        {
+            "free_energy": r"$F=\kappa\int\rho\log\rho-E$, with E the interaction energy",
+            "dissipation": r"$-dF/dt=\int\langle g-\kappa\nabla\log\rho,\,v-\kappa\nabla\log\rho"
+            r"\rangle\rho$, with g the gradient of $\delta E/\delta\rho$: without noise the rate "
+            "at which the energy grows. It holds for any matrices, both may then have either sign, "
+            r"and as long as no mass is at a boundary. Gradients see the jumps of $\rho$ at "
+            "facets, so that it is as accurate as the energy",
+        },
+        lambda solver, model: (
+            lambda row: _free_energy(solver, model, row["energy"], row["entropy"])
+        ),
+    ),
+    Part(
+        {
+            "resolution": "the share of the mass in cells that do not resolve it: those where the "
+            "mean jump of the density at their facets exceeds a tenth of its mean inside. A "
+            "solution is continuous, so jumps are of the size of the error. With noise, whose "
+            "penalty holds values together, a quarter of the slope's jump times the cell's height "
+            "is added",
+            "halvings": "how often all cells would have to be halved for no more than 10 % of the "
+            "mass to be left in such cells: see [below](#is-the-mesh-fine-enough)",
+        },
+        _resolution,
+    ),
+    Part(
+        {
+            "outflow": "in $R^d$: mass that has left through the boundary, integrated with the "
+            "scheme; `mass` and it add up to 1"
+        },
+        alone(_outflow),
+    ),
+)
+
+
+class DensityDiagnostics(Diagnostics[DensitySolver]):
+    """Fill ``pde.csv``."""
+
+    parts = OF_DENSITY

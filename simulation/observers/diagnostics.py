@@ -9,10 +9,7 @@ import numpy as np
 from meanformer.attention import Model, Sphere, interaction_energy
 from meanformer.attention.energy import ENERGETIC
 from meanformer.attention.transforms import circle, sphere
-from meanformer.simulation.controller import Observer
-from meanformer.simulation.observers.columns import Part, Row, alone, empty, fill
-from meanformer.simulation.output.tables import Table
-from meanformer.simulation.state import State
+from meanformer.simulation.observers.columns import Diagnostics, Part, Row, alone, empty
 from meanformer.solvers import MeasureSolver, Tokens, WeightedPoints
 
 HARMONICS = 8
@@ -108,7 +105,7 @@ ENERGY = Part[MeasureSolver](
         "energy": "the interaction energy of the law, see below; empty for sigmoid and hardmax, "
         "which have none"
     },
-    lambda solver, model, row: {"energy": energy(solver, model)},
+    lambda solver, model: lambda row: {"energy": energy(solver, model)},
 )
 ENTROPY = {"entropy": r"$\int \rho\log\rho$; empty for tokens"}
 MOMENTS = Part[MeasureSolver](
@@ -148,14 +145,7 @@ OF_TOKENS: tuple[Part[Tokens], ...] = (
 )
 
 
-class TokenDiagnostics(Observer):
-    """Fill ``particles.csv``: one row a sample."""
+class TokenDiagnostics(Diagnostics[Tokens]):
+    """Fill ``particles.csv``."""
 
-    def __init__(self, table: Table) -> None:
-        """Rows go to ``table``."""
-        self._table = table
-
-    def sample(self, state: State) -> None:
-        """Add a row."""
-        assert state.tokens is not None
-        self._table.append(fill(OF_TOKENS, state.tokens, state.attention))
+    parts = OF_TOKENS
