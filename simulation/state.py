@@ -35,7 +35,7 @@ class State:
 
     @property
     def solvers(self) -> dict[str, Solver]:
-        """The solvers there are, by name."""
+        """The solvers there are, by name: "replicas" is the ensemble in summaries."""
         named = {"density": self.density, "tokens": self.tokens, "replicas": self.ensemble}
         return {name: solver for name, solver in named.items() if solver is not None}
 
