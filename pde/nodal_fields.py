@@ -43,8 +43,8 @@ class NodalFields:
         nodes = self.element.basix_element.points
         self._density_basis = tabulate(solver.elements.space, nodes)
         self._velocity_basis = tabulate(solver.flow.space, nodes)
-        volume = solver.comm.allreduce(float(solver.elements.quadrature.weights.sum()))
-        self._floor = _FLOOR / volume
+        everywhere = np.ones_like(solver.elements.quadrature.weights)
+        self._floor = _FLOOR / solver.elements.integral(everywhere)
 
     def __call__(self) -> dict[str, Array]:
         r"""The fields at the solver's time. Collective.

@@ -64,7 +64,7 @@ class Rotations:
     def _inner(self, first: Array, second: Array) -> float:
         elements = self._elements
         product = (first @ elements.basis.T) * (second @ elements.basis.T)
-        return float(elements.comm.allreduce(float((elements.quadrature.weights * product).sum())))
+        return elements.integral(product)
 
 
 def _is_isotropic(attention: Attention) -> bool:
