@@ -1,6 +1,6 @@
 r"""Implicit-explicit Runge-Kutta schemes: transport by explicit, diffusion by implicit stages.
 
-For u' = F(u) + G(u), with the same nodes and weights for both parts,
+For u' = F(u, t) + G(u), with the same nodes and weights for both parts,
 
     u_i = u_0 + dt sum_{j<i} (a_ij F_j + b_ij G_j) + dt gamma G_i,    gamma = b_ii,
     u   = u_0 + dt sum_i w_i (F_i + G_i).
@@ -11,11 +11,13 @@ stiffly accurate.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from meanformer.arrays import Array
+from meanformer.integrators.stepper import Rate, Step, Tendency
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,48 @@ class ImexScheme:
     implicit: Array
     weights: Array
     courant: float
+
+    def step(
+        self,
+        state: Array,
+        time: float,
+        dt: float,
+        first: Rate,
+        *,
+        tendency: Tendency,
+        stiff: Callable[[Array], Array],
+        solve: Callable[[Array, float], Array],
+        limit: Callable[[Array], bool],
+    ) -> Step | None:
+        """One step of ``tendency`` and ``stiff``, see ``Stepper``.
+
+        Args:
+            state: Where it starts.
+            time: When it starts.
+            dt: Its length.
+            first: F at the start.
+            tendency: F.
+            stiff: G, linear.
+            solve: The solution u of u - length G(u) = known, of ``known`` and ``length``.
+            limit: Limits a state in place; whether it could, the same on all ranks.
+        """
+        rates, stiff_rates = [first], [stiff(state)]
+        for i in range(1, len(self.weights)):
+            known = state.copy()
+            for j in range(i):
+                known += dt * self.explicit[i, j] * rates[j].change
+                known += dt * self.implicit[i, j] * stiff_rates[j]
+            length = dt * self.implicit[i, i]
+            stage = solve(known, length)
+            stiff_rates.append((stage - known) / length)
+            if not limit(stage):
+                return None
+            rates.append(tendency(stage, time + dt * float(self.explicit[i].sum())))
+        after = state.copy()
+        for weight, rate, stiff_rate in zip(self.weights, rates, stiff_rates, strict=True):
+            after += dt * weight * (rate.change + stiff_rate)
+        outflow = dt * float(self.weights @ [rate.outflow for rate in rates])
+        return Step(time, dt, state, after, outflow) if limit(after) else None
 
 
 def _giraldo() -> ImexScheme:

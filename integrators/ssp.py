@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from meanformer.arrays import Array
+from meanformer.integrators.stepper import Rate, Step, Tendency
 
 
 @dataclass(frozen=True)
@@ -29,19 +32,51 @@ class SSPScheme:
     coefficient: float
     rows: tuple[tuple[float, dict[int, float]], ...]
 
-    def step(self, start: Array, euler: Callable[[Array], Array]) -> Array:
-        """One step from ``start``, with ``euler`` the limited Euler step of length dt/c."""
-        euler_steps: list[Array] = []
-        state = start
-        for start_weight, mix in self.rows:
-            euler_steps.append(euler(state))
-            if mix == {len(euler_steps) - 1: 1.0}:
-                state = euler_steps[-1]
-                continue
-            state = start_weight * start
-            for k, weight in mix.items():
-                state += weight * euler_steps[k]
-        return state
+    def step(
+        self,
+        state: Array,
+        time: float,
+        dt: float,
+        first: Rate,
+        *,
+        tendency: Tendency,
+        limit: Callable[[Array], int],
+    ) -> Step | None:
+        """One step of ``tendency``, see ``Stepper``.
+
+        Args:
+            state: Where it starts.
+            time: When it starts.
+            dt: Its length.
+            first: The rate at the start.
+            tendency: F.
+            limit: Limits an Euler step in place; says how often it could not, on this rank.
+        """
+        length = dt / self.coefficient
+        # Beside the state the same scheme moves the time and what has left.
+        start = np.zeros(2)
+        stage, beside = state, start
+        moved: list[Array] = []
+        moved_beside: list[Array] = []
+        refused = 0
+        for number, row in enumerate(self.rows):
+            rate = tendency(stage, time + beside[0]) if number else first
+            moved.append(stage + length * rate.change)
+            moved_beside.append(beside + length * np.array([1.0, rate.outflow]))
+            refused += limit(moved[-1])
+            stage, beside = _mean(row, state, moved), _mean(row, start, moved_beside)
+        return None if refused else Step(time, dt, state, stage, float(beside[1]))
+
+
+def _mean(row: tuple[float, dict[int, float]], start: Array, moved: list[Array]) -> Array:
+    """The convex combination of the start and the Euler steps so far, by a row of a scheme."""
+    start_weight, mix = row
+    if mix == {len(moved) - 1: 1.0}:
+        return moved[-1]
+    state = start_weight * start
+    for k, weight in mix.items():
+        state += weight * moved[k]
+    return state
 
 
 def _chain(first: int, count: int) -> tuple[tuple[float, dict[int, float]], ...]:

@@ -10,8 +10,10 @@ from meanformer.mpi import MPI
 import numpy as np
 
 from meanformer.arrays import Array
-from meanformer.attention import Attention, Evaluator, Model, Space
+from meanformer.attention import Attention, Evaluator, Field, Model, Space
 from meanformer.attention.variance import largest_variance
+from meanformer.integrators.explicit import RK4
+from meanformer.integrators.stepper import Rate
 from meanformer.integrators.steps import equal_steps
 
 # The automatic step is this share of the time in which velocities change, 1/|Dv|.
@@ -110,18 +112,18 @@ class TokenSolver:
             StepTooSmallError: If the step is too small to go on.
         """
         start, until = self.time, min(until, self._attention.next_change(self.time))
-        model, x = self._attention.during(start), self.points
+        model = self._attention.during(start)
         first, rate = self._start()
         remaining = until - self.time
         fastest = float(self.comm.allreduce(rate, op=MPI.MAX))
         self.automatic_step = _COURANT / fastest if fastest > 0 else np.inf
         count = equal_steps(remaining, self._fixed_step or self.automatic_step)
         dt = remaining / count
-        second, _ = self._velocity(model.at(start + dt / 2), x + dt / 2 * first)
-        third, _ = self._velocity(model.at(start + dt / 2), x + dt / 2 * second)
-        fourth, _ = self._velocity(model.at(start + dt), x + dt * third)
-        mean = (first + 2 * second + 2 * third + fourth) / 6
-        self.points = self.space.retract(x + dt * mean)
+        step = RK4.step(
+            self.points, start, dt, Rate(first),
+            tendency=lambda points, time: Rate(self._field(model.at(time), points).velocity),
+        )  # fmt: skip
+        self.points = self.space.retract(step.after)
         self.steps += 1
         self.time = until if count == 1 else self.time + dt
         self._present = None
@@ -132,11 +134,15 @@ class TokenSolver:
             # Without the potentials of earlier steps: a step depends on the tokens alone.
             self._evaluator = None
             attention = self._attention.during(self.time).at(self.time)
-            self._present = self.points, *self._velocity(attention, self.points)
+            field = self._field(attention, self.points)
+            central = attention.normalised
+            x = self.space.retract(self.points)
+            spread = largest_variance(x, self.weights, self.space, self.comm, central)
+            self._present = self.points, field.velocity, attention.rate_bound(field, spread)
         return self._present[1:]
 
-    def _velocity(self, attention: Attention, points: Array) -> tuple[Array, float]:
-        """Velocity at the points brought to the space, and a bound of its derivative there."""
+    def _field(self, attention: Attention, points: Array) -> Field:
+        """What attention says at the points brought to the space."""
         began = perf_counter()
         x = self.space.retract(points)
         evaluator = attention.prepare(x, x, self.space, comm=self.comm)
@@ -144,6 +150,4 @@ class TokenSolver:
         field = evaluator(self.weights)
         self._evaluator = evaluator
         self.wall_time["attention"] += perf_counter() - began
-        central = attention.normalised
-        spread = largest_variance(x, self.weights, self.space, self.comm, central)
-        return field.velocity, attention.rate_bound(field, spread)
+        return field

@@ -10,8 +10,10 @@ from dolfinx import fem, la
 from meanformer.arrays import Array
 from meanformer.attention import Attention, Evaluator, Field
 from meanformer.attention.accuracy import OF_OWN_MASS
+from meanformer.integrators.stepper import Rate
 from meanformer.pde.dg.elements import Elements
 from meanformer.pde.dg.transport import Transport
+from meanformer.timing import timed
 
 
 class AttentionFlow:
@@ -34,68 +36,83 @@ class AttentionFlow:
         dimension = elements.where.dimension
         space = fem.functionspace(elements.domain, ("Lagrange", degree, (dimension,)))
         self._velocity = fem.Function(space)
-        self._transport = Transport(elements, self._velocity, open_boundary)
+        self.wall_time = {"attention": 0.0}
+        transport = Transport(elements, self._velocity, open_boundary)
+        self._transport = timed(transport, self.wall_time, "residual")
         self.open_boundary = open_boundary
         owned = space.dofmap.index_map.size_local
         nodes = space.tabulate_dof_coordinates()[:owned, :dimension]
         self._targets = elements.where.retract(nodes)
         self._nodes = space.dofmap.list[: len(elements.integrals)]
-        self._is_current = False
+        self._interpolated: Field | None = None
         self._started: tuple[Array, Field] | None = None
-        self.wall_time = {"attention": 0.0, "residual": 0.0}
-        self._field: Evaluator
+        self._evaluator: Evaluator
         self.change(attention)
 
     def change(self, attention: Attention) -> None:
         """Go on with another model. Collective."""
-        self._is_current, self._started = False, None
-        self._field = attention.prepare(
+        self._started = None
+        self._evaluator = attention.prepare(
             self._targets, self._elements.points, self._elements.where, OF_OWN_MASS,
             self._elements.comm,
         )  # fmt: skip
 
     def start(self, values: Array) -> Field:
-        """``update`` where a step starts: it depends on the density alone. Collective.
+        """What attention says of a density where a step starts. Collective.
 
-        Without Sinkhorn's potentials of earlier steps; evaluated once for the same array.
+        Sinkhorn's potentials of earlier calls are forgotten, so that a step depends on the density
+        alone. The field is kept for the same array until that of another density is asked for.
         """
         if self._started is None or self._started[0] is not values:
-            self._field.warm(None)
-            self._started = values, self.update(values)
-        self._is_current = True
+            self._evaluator.warm(None)
+            self._started = values, self.velocity(values)
         return self._started[1]
 
-    def update(self, values: Array) -> Field:
-        """Interpolate v[rho]; the next tendency is that of the same density. Collective."""
+    def velocity(self, values: Array) -> Field:
+        """What attention says of a density at the nodes of ``space``. Collective.
+
+        Sinkhorn's iteration goes on from the potentials of the last call.
+
+        Raises:
+            AttentionDomainError: If Z is not positive.
+        """
         began = perf_counter()
         self._started = None
-        field = self._field(self._elements.measure(values))
-        self._velocity.x.array[: field.velocity.size] = field.velocity.ravel()
-        self._velocity.x.scatter_forward()
-        self._is_current = True
+        field = self._evaluator(self._elements.measure(values))
+        self._interpolate(field)
         self.wall_time["attention"] += perf_counter() - began
         return field
 
-    def __call__(self, values: Array) -> Array:
-        """The tendency of a density, ``shape=(cells, n)``. Collective."""
-        if not self._is_current:
-            self.update(values)
-        self._is_current = False
-        began = perf_counter()
-        tendency = self._transport(values)
-        self.wall_time["residual"] += perf_counter() - began
-        return tendency
+    def tendency(self, values: Array, field: Field) -> Rate:
+        """-div(rho v) of a density that moves with a field. Collective.
 
-    @property
-    def outflow(self) -> float:
-        """Mass that left through this rank's boundary per unit time in the last tendency."""
-        return self._transport.outflow
+        Args:
+            values: The density, ``shape=(cells, n)``.
+            field: What ``velocity`` or ``start`` said, of this density or of another.
 
-    def speeds(self) -> Array:
-        """Largest speed in each cell, ``shape=(cells,)``."""
+        Returns:
+            See ``Transport``.
+        """
+        self._interpolate(field)
+        return self._transport(values)
+
+    def __call__(self, values: Array, time: float) -> Rate:
+        """The tendency of a density that moves itself, at any time: a model stands. Collective."""
+        return self.tendency(values, self.velocity(values))
+
+    def speeds(self, field: Field) -> Array:
+        """Largest speed of a field in each cell, ``shape=(cells,)``. Collective."""
+        self._interpolate(field)
         speed = np.linalg.norm(self._velocity.x.array.reshape(-1, self._targets.shape[1]), axis=1)
         fastest: Array = speed[self._nodes].max(axis=1)
         return fastest
+
+    def _interpolate(self, field: Field) -> None:
+        """Make the velocity that of a field, where it is not yet. Collective."""
+        if self._interpolated is not field:
+            self._interpolated = field
+            self._velocity.x.array[: field.velocity.size] = field.velocity.ravel()
+            self._velocity.x.scatter_forward()
 
     @property
     def space(self) -> fem.FunctionSpace:

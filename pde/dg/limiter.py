@@ -15,6 +15,8 @@ from meanformer.pde.quadrature import facet_points
 _BLOWN_UP = 1e100
 # Of a cell's mean, is left everywhere: zero less round-off would be negative.
 _LEFT = 1e-12
+# Implicit steps may leave so much of the mass below zero in cell means, far below any accuracy.
+_LARGEST_BELOW_ZERO = 1e-4
 
 
 @numba.njit(cache=True)
@@ -86,6 +88,19 @@ class PositivityLimiter:
             values blow up. They are set to zero: such a step must not be kept.
         """
         return int(_limit(values, self._mean_weights, self._basis))
+
+    def after_implicit(self, values: Array, comm: MPI.Intracomm) -> bool:
+        """Limit what an implicit step made in place, its cells of negative mean, too. Collective.
+
+        Args:
+            values: Nodal values, ``shape=(cells, n)``.
+            comm: The ranks that share the cells.
+
+        Returns:
+            Whether little of the mass was below zero, and nothing blew up; the same on all ranks.
+        """
+        below = self.empty_negative_cells(values, comm)
+        return below <= _LARGEST_BELOW_ZERO and not comm.allreduce(self(values))
 
     def empty_negative_cells(self, values: Array, comm: MPI.Intracomm) -> float:
         """Set cells of negative mass to zero, and shrink all others so that the mass stays.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, get_args
 
 from mpi4py import MPI
@@ -14,36 +14,21 @@ from dolfinx import fem, mesh
 from scipy.special import xlogy
 
 from meanformer.arrays import Array, Indices
-from meanformer.attention import Attention, Field, Model, Sphere
-from meanformer.attention.variance import largest_variance
+from meanformer.attention import Attention, Field, Model
 from meanformer.errors import SolverError
 from meanformer.integrators import imex, ssp
-from meanformer.integrators.steps import StepTooSmallError, equal_steps
+from meanformer.integrators.stepper import Stepper
 from meanformer.pde.dg.diffusion import Diffusion
 from meanformer.pde.dg.elements import Elements
 from meanformer.pde.dg.flow import AttentionFlow
 from meanformer.pde.dg.forms import set_values
-from meanformer.pde.dg.steppers import ExplicitStepper, ImexStepper
+from meanformer.pde.dg.step_length import StepLength
 from meanformer.pde.initial import InitialDensity
 from meanformer.pde.point_values import PointValues
+from meanformer.timing import timed
 
 Boundary = Literal["outflow", "no-flux"]
 
-# Weights of the facet points in a quadrature with positive weights that gives the cell mean
-# (Zhang, Xia, Shu, J. Sci. Comput. 50, 2012): an Euler step keeps cell means non-negative if
-# dt |v| |F| / |K| does not exceed 2/3 of the first Gauss-Lobatto weight, on triangles and, with
-# room to spare, on intervals. On tetrahedra it is no proof: steps that fail are halved anywhere.
-_POSITIVE_COURANT = {0: 1 / 3, 1: 1 / 3, 2: 1 / 9, 3: 1 / 9}
-# Above these dt |v| |F| / |K| upwind elements of degree p on a uniform line are unstable, without
-# noise and with it (for the explicit part alone).
-_STABLE_COURANT = {0: 1.0, 1: 0.333, 2: 0.306, 3: 0.451}
-_STABLE_COURANT_WITH_NOISE = {1: 0.409, 2: 0.308, 3: 0.191}
-_SAFETY = 0.9
-# Near a steady state velocities are small and transport allows any step: the growth of
-# perturbations, at rates below |Dv|, then sets the scale of time.
-_SHARE_OF_RATE = 0.25
-# Of the sphere's third harmonics, and of the sixth Hermite functions in R^d, by kappa / variance.
-_RATE_OF_DIFFUSION = 12.0
 _MOST_HALVINGS = 12
 
 
@@ -132,22 +117,37 @@ class DensitySolver:
         self._flow = AttentionFlow(
             self.elements, self.attention, has_boundary and boundary == "outflow"
         )
-        self._stepper: ExplicitStepper | ImexStepper
-        if temperature > 0:
-            self.diffusion: Diffusion | None = Diffusion(self.elements)
-            self._stepper = ImexStepper(
-                self.elements, self._flow, self.diffusion, temperature, imex.BY_DEGREE[degree]
-            )
-            longest, stable = self._stepper.scheme.courant, _STABLE_COURANT_WITH_NOISE[degree]
-        else:
-            self.diffusion = None
-            self._stepper = ExplicitStepper(self.elements, self._flow, ssp.BY_DEGREE[degree])
-            longest, stable = self._stepper.scheme.coefficient, _STABLE_COURANT[degree]
-        heights = self.elements.heights()
-        courant = min(longest * _POSITIVE_COURANT[degree], stable)
-        self._courant_length = _SAFETY * courant * heights
+        self._other_time: dict[str, float] = {}
+        self.diffusion = Diffusion(self.elements) if temperature > 0 else None
+        self._stepper, euler_steps = self._scheme()
+        self._step_length = StepLength(self.elements, euler_steps, temperature, self.diffusion)
         self._density = fem.Function(self.elements.space)
         self.numbers = domain.topology.original_cell_index[: len(self.elements.integrals)]
+
+    def _scheme(self) -> tuple[Stepper, float]:
+        """What takes steps, and how much longer they may be than an Euler step of transport."""
+        elements, diffusion, kappa = self.elements, self.diffusion, self.temperature
+        times = self._other_time
+        if diffusion is None:
+            explicit = ssp.BY_DEGREE[self.degree]
+            limit = timed(elements.limiter, times, "limiter")
+            return partial(explicit.step, tendency=self._flow, limit=limit), explicit.coefficient
+
+        def solve(known: Array, length: float) -> Array:
+            return diffusion.solve(known, kappa * length)
+
+        def limit_implicit(values: Array) -> bool:
+            return elements.limiter.after_implicit(values, elements.comm)
+
+        implicit = imex.BY_DEGREE[self.degree]
+        stepper = partial(
+            implicit.step,
+            tendency=self._flow,
+            stiff=lambda values: kappa * diffusion(values),
+            solve=timed(solve, times, "diffusion"),
+            limit=timed(limit_implicit, times, "limiter"),
+        )
+        return stepper, implicit.courant
 
     def close(self) -> None:
         """Free what Python does not: a solver with noise takes no more steps. Collective.
@@ -173,7 +173,7 @@ class DensitySolver:
     @property
     def wall_time(self) -> dict[str, float]:
         """Seconds spent in "attention", "residual", "limiter", and "diffusion" with noise."""
-        return self._flow.wall_time | self._stepper.wall_time
+        return self._flow.wall_time | self._other_time
 
     @property
     def density(self) -> fem.Function:
@@ -275,61 +275,23 @@ class DensitySolver:
             RuntimeError: With noise, after ``close``.
             StepTooSmallError: If the step that is safe is too small to go on.
         """
-        start, until = self.values, min(until, self._attention.next_change(self.time))
+        until = min(until, self._attention.next_change(self.time))
         flow, field = self.flow, self.field()
-        remaining = until - self.time
-        count = self._number_of_steps(remaining, field)
+        speeds, remaining = flow.speeds(field), until - self.time
+        self.automatic_step = self._step_length(self.values, self.attention, field, speeds)
+        allowed = self._fixed_step or self.automatic_step
+        count = self._step_length.number_of_steps(remaining, allowed, speeds)
+        first = flow.tendency(self.values, field)
         for _ in range(_MOST_HALVINGS):
             dt = remaining / count
-            values = self._stepper(start, dt)
-            if values is not None:
-                self.values = values
-                self.outflow += self._stepper.outflow
+            step = self._stepper(self.values, self.time, dt, first)
+            mine = np.array([1.0, 0.0] if step is None else [0.0, step.outflow])
+            refused, outflow = self.comm.allreduce(mine)
+            if step is not None and not refused:
+                self.values = step.after
+                self.outflow += float(outflow)
                 self.steps += 1
                 self.time = until if count == 1 else self.time + dt
                 return
             count *= 2
-            flow.update(start)
         raise PositivityError(f"cell means are negative at t = {self.time} for steps down to {dt}")
-
-    def _number_of_steps(self, remaining: float, field: Field) -> int:
-        """Equal steps that cover an interval, none longer than allowed. Collective."""
-        self.automatic_step = self._largest_safe_step(field)
-        try:
-            return equal_steps(remaining, self._fixed_step or self.automatic_step)
-        except StepTooSmallError as error:
-            speed = float(self._flow.speeds().max(initial=0.0))
-            speed = self.comm.allreduce(speed, op=MPI.MAX)
-            reason = f"{error}; speeds reach {speed:.3g}"
-            if self.diffusion is not None:
-                reason += f" and kappa is {self.temperature:g}"
-            elif not isinstance(self.space, Sphere):
-                reason += ", perhaps where there is no mass: a smaller mesh would not go there"
-            raise StepTooSmallError(reason) from None
-
-    def _largest_safe_step(self, field: Field) -> float:
-        """The largest step that is safe for transport and resolves the dynamics. Collective."""
-        attention, where = self.attention, self.space
-        spread = largest_variance(self.points, self.weights, where, self.comm, attention.normalised)
-        rate = attention.rate_bound(field, spread) + self._rate_of_diffusion()
-        with np.errstate(divide="ignore"):
-            safe = (self._courant_length / self._flow.speeds()).min(initial=np.inf)
-            resolved = np.divide(_SHARE_OF_RATE, rate)
-        return float(self.comm.allreduce(min(safe, resolved), op=MPI.MIN))
-
-    def _rate_of_diffusion(self) -> float:
-        """The rate at which diffusion changes the density, from int |grad rho|^2 / int rho^2.
-
-        That is d/(2 s) for a normal distribution of variance s. Collective.
-        """
-        if self.diffusion is None:
-            return 0.0
-        elements = self.elements
-        density, curved = (v @ elements.basis.T for v in (self.values, self.diffusion(self.values)))
-        weights = elements.quadrature.weights
-        mine = np.array([-(weights * density * curved).sum(), (weights * density**2).sum()])
-        roughness, size = self.comm.allreduce(mine)
-        steepness = max(2 / elements.domain.topology.dim * roughness / size, 0.0)
-        if isinstance(self.space, Sphere):
-            steepness = max(steepness, 1.0)  # of perturbations of the uniform density
-        return float(_RATE_OF_DIFFUSION * self.temperature * steepness)

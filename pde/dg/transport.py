@@ -16,6 +16,7 @@ import ufl
 from dolfinx import fem, la
 
 from meanformer.arrays import Array
+from meanformer.integrators.stepper import Rate
 from meanformer.pde.dg.elements import Elements
 from meanformer.pde.dg.forms import assemble, compiled, set_values
 
@@ -54,9 +55,6 @@ class Transport:
         elements: The density's elements.
         velocity: The velocity, a vector Lagrange function on the same mesh.
         open_boundary: Whether mass leaves where v points outwards; else nothing passes.
-
-    Attributes:
-        outflow: Mass that left through this rank's boundary per unit time in the last call.
     """
 
     def __init__(self, elements: Elements, velocity: fem.Function, open_boundary: bool) -> None:
@@ -68,23 +66,24 @@ class Transport:
         arguments = self._density, velocity, test, elements.quadrature_degree
         self._form = compiled(transport_form(*arguments))
         self._outflow = compiled(outflow(*arguments)) if open_boundary else None
-        self.outflow = 0.0
 
-    def __call__(self, values: Array) -> Array:
+    def __call__(self, values: Array) -> Rate:
         """The tendency d_t rho of a density. Collective.
 
         Args:
             values: The density's values on this rank's cells, ``shape=(cells, n)``.
 
         Returns:
-            Its time derivative, of the same shape.
+            Its time derivative, of the same shape, and the mass that leaves through this rank's
+            boundary per unit time.
         """
+        leaves = 0.0
         set_values(self._density, values)
         own = assemble(self._form, self._residual)[: values.size]
         moments = own.reshape(values.shape).copy()
         if self._outflow is not None:
             own = assemble(self._outflow, self._residual)[: values.size]
             leaving = own.reshape(values.shape)
-            self.outflow = float(leaving.sum())
+            leaves = float(leaving.sum())
             moments -= leaving
-        return self._elements.solve_mass(moments)
+        return Rate(self._elements.solve_mass(moments), leaves)

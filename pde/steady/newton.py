@@ -70,14 +70,14 @@ def _size(solver: DensitySolver, values: Array | float) -> float:
     if isinstance(values, float | int):
         return 0.0
     absolute = np.abs(values @ solver.elements.basis.T)
-    return float(
-        solver.comm.allreduce(float((solver.elements.quadrature.weights * absolute).sum()))
-    )
+    return solver.elements.integral(absolute)
 
 
 def tendency(solver: DensitySolver, values: Array) -> Array:
     """-div(rho v[rho]) + kappa Lap rho, ``shape=(cells, n)``. Collective."""
-    rate = solver.flow(values)
+    flow = solver.flow
+    field = solver.field() if values is solver.values else flow.velocity(values)
+    rate = flow.tendency(values, field).change
     if solver.diffusion is not None:
         rate += solver.temperature * solver.diffusion(values)
     return rate

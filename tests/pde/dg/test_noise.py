@@ -10,7 +10,6 @@ from scipy.special import eval_legendre, gamma, iv
 
 from meanformer.attention import Attention
 from meanformer.attention.measures import Gaussian, Mixture, VonMisesFisher, ZonalHarmonic
-from meanformer.integrators.imex import BY_DEGREE
 from meanformer.meshes import box, circle, icosphere
 from meanformer.pde import DensitySolver, LinearSolverError, PetscOptionError
 from meanformer.pde.dg.l2_distance import l2_distance
@@ -28,31 +27,6 @@ def mesh(dimension, size, degree, comm=MPI.COMM_WORLD):
     if dimension == 2:
         return circle(comm, cells=size, geometry_degree=curved, rotation=0.3, perturbation=0.2)
     return icosphere(comm, level=size, geometry_degree=curved, rotation=TURN, perturbation=0.15)
-
-
-@pytest.mark.parametrize("scheme", dict.fromkeys(BY_DEGREE.values()), ids=lambda s: s.name)
-class TestScheme:
-    def test_conditions_of_order(self, scheme):
-        tables, w = (scheme.explicit, scheme.implicit), scheme.weights
-        nodes = scheme.explicit.sum(axis=1)
-        # A stationary state stays: both parts have the same nodes.
-        assert np.allclose(scheme.implicit.sum(axis=1), nodes, atol=1e-14)
-        assert w.sum() == pytest.approx(1, abs=1e-14)
-        assert w @ nodes == pytest.approx(1 / 2, abs=1e-14)
-        if scheme.order == 3:
-            assert w @ nodes**2 == pytest.approx(1 / 3, abs=1e-14)
-            for table in tables:
-                assert w @ table @ nodes == pytest.approx(1 / 6, abs=1e-14)
-
-    def test_implicit_part_is_stiffly_accurate_and_damps(self, scheme):
-        assert np.allclose(scheme.implicit[-1], scheme.weights, atol=1e-14)
-        size, one = len(scheme.weights), np.ones(len(scheme.weights))
-        for z in (-1e4, -1e8):
-            stages = np.linalg.solve(np.eye(size) - z * scheme.implicit, one)
-            assert abs(1 + z * scheme.weights @ stages) < 1e-3
-
-    def test_explicit_part_is_explicit(self, scheme):
-        assert np.array_equal(scheme.explicit, np.tril(scheme.explicit, -1))
 
 
 @pytest.mark.verification

@@ -10,7 +10,9 @@ from meanformer.attention import Attention
 from meanformer.attention.exact import exact_solution
 from meanformer.attention.measures import Mixture, PoissonKernel, VonMisesFisher
 from meanformer.meshes import icosphere
-from meanformer.pde import DensitySolver, InitialDensityError
+from meanformer.pde import DensitySolver, InitialDensityError, PositivityError
+from meanformer.pde.dg import solver as density
+from meanformer.pde.dg.flow import AttentionFlow
 from meanformer.pde.dg.l2_distance import l2_distance
 from meanformer.solvers import advance
 
@@ -168,6 +170,41 @@ def test_too_long_a_step_is_halved_until_cell_means_stay_positive():
     solver.step(0.5)
     assert solver.time < 0.5
     assert solver.range()[0] >= 0.0
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("law", ["softmax", "sinkhorn"])
+@pytest.mark.parametrize("halvings", [1, 12])
+def test_nothing_is_left_of_a_refused_step(law, halvings, monkeypatch):
+    monkeypatch.setattr(density, "_MOST_HALVINGS", halvings)
+    start = VonMisesFisher((0.0, 0.0, 1.0), 30.0).density
+    used, fresh = (DensitySolver(mesh(1, 2), Attention(law), 2, start, step=5.0) for _ in range(2))
+    if halvings == 1:
+        with pytest.raises(PositivityError):
+            used.step(5.0)
+        assert used.time == used.steps == 0
+    else:
+        used.step(5.0)
+        assert 0 < used.time < 5.0
+    other, _ = used.elements.project(TWO_CAPS.density)
+    fields = [solver.flow.start(other) for solver in (used, fresh)]
+    present = used.field()
+    got, wanted = (s.flow.tendency(other, f) for s, f in zip((used, fresh), fields, strict=True))
+    assert np.array_equal(got.change, wanted.change)
+    assert not np.array_equal(got.change, used.flow.tendency(other, present).change)
+
+
+def test_a_halved_step_evaluates_attention_at_its_start_once(monkeypatch):
+    seen, velocity = [], AttentionFlow.velocity
+    monkeypatch.setattr(
+        AttentionFlow, "velocity", lambda self, v: seen.append(v) or velocity(self, v)
+    )
+    start = VonMisesFisher((0.0, 0.0, 1.0), 30.0).density
+    solver = DensitySolver(mesh(1, 2), Attention(), 2, start, step=5.0)
+    before = solver.values
+    solver.step(5.0)
+    assert 5.0 / solver.time >= 2 and len(seen) >= 5
+    assert sum(values is before for values in seen) == 1
 
 
 @pytest.mark.parametrize("degree", [-1, 4])

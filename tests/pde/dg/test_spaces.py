@@ -11,9 +11,10 @@ from meanformer.attention import Attention, Head
 from meanformer.attention.exact import exact_solution
 from meanformer.attention.measures import Box, Gaussian, Mixture, PoissonKernel
 from meanformer.integrators import imex, ssp
+from meanformer.integrators.stepper import Rate
 from meanformer.meshes import ball, box, circle
 from meanformer.pde import DensitySolver
-from meanformer.pde.dg import solver as density
+from meanformer.pde.dg import step_length
 from meanformer.pde.dg.l2_distance import l2_distance
 from meanformer.solvers import advance
 
@@ -256,7 +257,15 @@ def transport_symbol(degree, wave):
 
 
 def explicit_step(scheme):
-    return lambda u, z: scheme.step(u, lambda v: v + z @ v / scheme.coefficient)
+    def step(u, z):
+        def tendency(v, time):
+            return Rate(z @ v)
+
+        return scheme.step(
+            u, 0.0, 1.0, tendency(u, 0.0), tendency=tendency, limit=lambda v: 0
+        ).after
+
+    return step
 
 
 def explicit_part(scheme):
@@ -273,10 +282,10 @@ def explicit_part(scheme):
 
 @pytest.mark.parametrize(
     "degree, limit, step",
-    [(p, c, explicit_step(ssp.BY_DEGREE[p])) for p, c in density._STABLE_COURANT.items()]
+    [(p, c, explicit_step(ssp.BY_DEGREE[p])) for p, c in step_length._STABLE_COURANT.items()]
     + [
         (p, c, explicit_part(imex.BY_DEGREE[p]))
-        for p, c in density._STABLE_COURANT_WITH_NOISE.items()
+        for p, c in step_length._STABLE_COURANT_WITH_NOISE.items()
     ],
 )
 def test_steps_are_at_most_stable(degree, limit, step):

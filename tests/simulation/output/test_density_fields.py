@@ -168,9 +168,9 @@ def test_of_no_density_the_logarithm_is_that_of_the_floor(tmp_path):
 @pytest.mark.parametrize("law", ["softmax", "sinkhorn"])
 def test_looking_changes_no_step_and_costs_no_evaluation(law, tmp_path, monkeypatch):
     calls = []
-    update = AttentionFlow.update
+    velocity = AttentionFlow.velocity
     monkeypatch.setattr(
-        AttentionFlow, "update", lambda self, values: calls.append(1) or update(self, values)
+        AttentionFlow, "velocity", lambda self, values: calls.append(1) or velocity(self, values)
     )
 
     def march(look):

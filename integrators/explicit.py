@@ -1,0 +1,61 @@
+"""Explicit Runge-Kutta schemes, given by their tableaus.
+
+For u' = F(u, t), with k_i = F(u_i, t + c_i dt),
+
+    u_i = u_0 + dt sum_{j<i} a_ij k_j,    u = u_0 + dt sum_i b_i k_i,    c_i = sum_j a_ij.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from meanformer.arrays import Array
+from meanformer.integrators.stepper import Rate, Step, Tendency
+
+
+@dataclass(frozen=True)
+class ExplicitTableau:
+    """A scheme in the form above.
+
+    Attributes:
+        name: Its usual name.
+        order: Order of accuracy.
+        rows: a, the i-th row with the i entries left of the diagonal.
+        weights: b.
+    """
+
+    name: str
+    order: int
+    rows: tuple[tuple[float, ...], ...]
+    weights: tuple[float, ...]
+
+    def step(
+        self, state: Array, time: float, dt: float, first: Rate, *, tendency: Tendency
+    ) -> Step:
+        """One step of ``tendency``, see ``Stepper``."""
+        rates = [first]
+        for row in self.rows[1:]:
+            stage = state + dt * _combined(row, rates)
+            rates.append(tendency(stage, time + dt * sum(row)))
+        after = state + dt * _combined(self.weights, rates)
+        outflow = dt * sum(b * rate.outflow for b, rate in zip(self.weights, rates, strict=True))
+        return Step(time, dt, state, after, outflow, tuple(rates))
+
+
+def _combined(weights: Sequence[float], rates: Sequence[Rate]) -> Array:
+    """The sum of changes times their weights."""
+    terms = (w * rate.change for w, rate in zip(weights, rates, strict=True) if w)
+    return reduce(np.add, terms)
+
+
+#: Kutta, Z. Math. Phys. 46 (1901).
+RK4 = ExplicitTableau(
+    "classical Runge-Kutta",
+    4,
+    ((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)),
+    (1 / 6, 1 / 3, 1 / 3, 1 / 6),
+)

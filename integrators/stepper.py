@@ -1,0 +1,67 @@
+"""What takes a step in time, and what a step says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from meanformer.arrays import Array
+
+
+class Rate(NamedTuple):
+    """How fast a state changes.
+
+    Attributes:
+        change: d_t of the state, of its shape.
+        outflow: What leaves the state per unit of time, integrated by the scheme of the state.
+    """
+
+    change: Array
+    outflow: float = 0.0
+
+
+#: The right-hand side of an equation: the rate of a state at a time.
+Tendency = Callable[[Array, float], Rate]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A step that was taken.
+
+    Attributes:
+        start: Time at which it started.
+        length: Its length in time.
+        before: The state at its start.
+        after: The state at its end.
+        outflow: What left the state meanwhile.
+        rates: Rates at the stages of an explicit tableau, from which states between the start and
+            the end follow; other schemes keep none.
+    """
+
+    start: float
+    length: float
+    before: Array
+    after: Array
+    outflow: float = 0.0
+    rates: tuple[Rate, ...] = ()
+
+
+class Stepper(Protocol):
+    """A scheme together with an equation."""
+
+    def __call__(self, state: Array, time: float, dt: float, first: Rate) -> Step | None:
+        """One step, which does not change ``state``.
+
+        Ranks that share a state each hold a part of it. The scheme does the same on all of them,
+        and what it calls may be collective.
+
+        Args:
+            state: Where it starts.
+            time: When it starts.
+            dt: Its length, positive.
+            first: The rate at the start: who tries a shorter step has it already.
+
+        Returns:
+            The step; None if a limiter refuses a state on this rank.
+        """
