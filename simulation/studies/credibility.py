@@ -8,11 +8,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from meanformer.integrators import imex, ssp
+from meanformer.integrators.explicit import RK4
 from meanformer.simulation.case.case import Case
 from meanformer.simulation.studies.quantities import L2, Quantity
 
-# Of the classical Runge-Kutta scheme of the tokens.
-_ORDER_OF_TOKENS = 4
 # Columns whose errors need not be a power of the size of the cells or of the number of tokens.
 _NO_POWERS = {"mass", "resolution", "halvings", "outflow", "spread"}
 # Above the largest expected, and between neighbours.
@@ -57,16 +57,11 @@ def expected_orders(key: str, quantity: Quantity, case: Case) -> Expected | None
             return None
         return Expected(0.5, 0.5, "independent tokens")
     if key == "time.step" and quantity.table == "particles":
-        return Expected(_ORDER_OF_TOKENS, _ORDER_OF_TOKENS, "the scheme of the tokens")
+        return Expected(RK4.order, RK4.order, "the scheme of the tokens")
     if quantity.table != "pde" or case.pde is None:
         return None
     degree = case.pde.degree
     if key == "time.step":
-        from meanformer.integrators import (
-            imex,  # which brings DOLFINx
-            ssp,  # which brings DOLFINx
-        )
-
         noise = case.noise.temperature > 0
         order = imex.BY_DEGREE[degree].order if noise else ssp.BY_DEGREE[degree].order
         return Expected(order, order, f"the time scheme that goes with degree {degree}")
