@@ -52,17 +52,10 @@ class ImexScheme:
         solve: Callable[[Array, float], Array],
         limit: Callable[[Array], bool],
     ) -> Step | None:
-        """One step of ``tendency`` and ``stiff``, see ``Stepper``.
+        """One step of F, the ``tendency``, and G, which is ``stiff``; see ``Stepper``.
 
-        Args:
-            state: Where it starts.
-            time: When it starts.
-            dt: Its length.
-            first: F at the start.
-            tendency: F.
-            stiff: G, linear.
-            solve: The solution u of u - length G(u) = known, of ``known`` and ``length``.
-            limit: Limits a state in place; whether it could, the same on all ranks.
+        ``solve`` solves u - length G(u) = known, of ``known`` and ``length``; ``limit`` limits a
+        state in place, and says whether it could, the same on all ranks.
         """
         rates, stiff_rates = [first], [stiff(state)]
         for i in range(1, len(self.weights)):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TypeVar
 
 from meanformer.arrays import Array
 from meanformer.integrators.stepper import Rate, Step, Tendency
+
+_State = TypeVar("_State", Array, float)
 
 
 @dataclass(frozen=True)
@@ -44,31 +45,28 @@ class SSPScheme:
     ) -> Step | None:
         """One step of ``tendency``, see ``Stepper``.
 
-        Args:
-            state: Where it starts.
-            time: When it starts.
-            dt: Its length.
-            first: The rate at the start.
-            tendency: F.
-            limit: Limits an Euler step in place; says how often it could not, on this rank.
+        ``limit`` limits an Euler step in place, and says how often it could not on this rank.
         """
         length = dt / self.coefficient
-        # Beside the state the same scheme moves the time and what has left.
-        start = np.zeros(2)
-        stage, beside = state, start
+        # The same scheme moves the time, and what has left.
+        stage, elapsed, left = state, 0.0, 0.0
         moved: list[Array] = []
-        moved_beside: list[Array] = []
+        times: list[float] = []
+        leaving: list[float] = []
         refused = 0
         for number, row in enumerate(self.rows):
-            rate = tendency(stage, time + beside[0]) if number else first
+            rate = tendency(stage, time + elapsed) if number else first
             moved.append(stage + length * rate.change)
-            moved_beside.append(beside + length * np.array([1.0, rate.outflow]))
+            times.append(elapsed + length)
+            leaving.append(left + length * rate.outflow)
             refused += limit(moved[-1])
-            stage, beside = _mean(row, state, moved), _mean(row, start, moved_beside)
-        return None if refused else Step(time, dt, state, stage, float(beside[1]))
+            stage = _mean(row, state, moved)
+            elapsed, left = _mean(row, 0.0, times), _mean(row, 0.0, leaving)
+            del rate  # its memory is that of the next one
+        return None if refused else Step(time, dt, state, stage, left)
 
 
-def _mean(row: tuple[float, dict[int, float]], start: Array, moved: list[Array]) -> Array:
+def _mean(row: tuple[float, dict[int, float]], start: _State, moved: list[_State]) -> _State:
     """The convex combination of the start and the Euler steps so far, by a row of a scheme."""
     start_weight, mix = row
     if mix == {len(moved) - 1: 1.0}:

@@ -77,7 +77,7 @@ class AttentionFlow:
             AttentionDomainError: If Z is not positive.
         """
         began = perf_counter()
-        self._started = None
+        self._started = self._interpolated = None  # their memory is that of the next field
         field = self._evaluator(self._elements.measure(values))
         self._interpolate(field)
         self.wall_time["attention"] += perf_counter() - began
