@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from numbers import Real
-from typing import Literal, get_args
+from typing import Literal
 
 from meanformer.mpi import MPI
 
@@ -15,17 +16,14 @@ import numpy.typing as npt
 from scipy.linalg import expm
 
 from meanformer.arrays import Array
-from meanformer.attention.backends.direct.pairs import Precision
 from meanformer.attention.backends.plan import Choice, Plan
 from meanformer.attention.evaluator import Evaluator, Field
 from meanformer.attention.heads import Head
+from meanformer.attention.laws import LAWS, PARAMETERS, Law, LawName
+from meanformer.attention.laws.hardmax import Hardmax
+from meanformer.attention.laws.sigmoid import Sigmoid
 from meanformer.attention.matrices import spectral_norm, sum_of, times
 from meanformer.attention.spaces import Space
-
-Law = Literal["softmax", "unnormalised", "linear", "l2", "sigmoid", "sinkhorn", "hardmax"]
-
-#: Laws whose velocity is V times an average of the points: sum_j P_ij V y_j with sum_j P_ij = 1.
-NORMALISED = frozenset({"softmax", "l2", "sinkhorn", "hardmax"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +33,7 @@ class Attention:
     The velocity that a measure mu gives to a token at x is, before projection on the tangent
     space, with A = beta K^T Q, so that <Ax, y> = beta <Qx, Ky>, and Z(x) = int e^{<Ax,y>} mu(dy),
 
-    * softmax: V int y e^{<Ax,y>} mu(dy) / Z(x),
-    * unnormalised: V int y e^{<Ax,y>} mu(dy),
-    * linear: V (int y y^T mu(dy)) A x (arXiv 2501.18322),
-    * l2: V int y k mu(dy) / int k mu(dy) with k = e^{-beta |Qx-Ky|^2} (arXiv 2501.18322),
-    * sigmoid: V int s(<Ax,y> + c) y mu(dy), s the logistic function,
-    * sinkhorn: V int y e^{f(x)+g(y)+<Ax,y>} mu(dy) with f and g such that both marginals of the
-      kernel are 1 against mu (arXiv 2110.11773),
-    * hardmax: the average of V y over the maximisers of <Ax,y> (arXiv 2407.01602).
+    LAWS
 
     The velocities of several heads add.
 
@@ -63,26 +54,27 @@ class Attention:
         ValueError: If an argument is not finite, or of a wrong kind or shape.
     """
 
-    law: Law = "softmax"
+    law: LawName = "softmax"
     beta: float = 1.0
     query: npt.ArrayLike | None = None
     key: npt.ArrayLike | None = None
     value: npt.ArrayLike | None = None
     heads: Sequence[Head] = ()
-    offset: float = 0.0
-    tie_tolerance: float = 1e-12
+    offset: float = Sigmoid.offset
+    tie_tolerance: float = Hardmax.tie_tolerance
     relative: bool = False
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        if self.law not in get_args(Law):
-            raise ValueError(f"law is {self.law!r}; allowed: {', '.join(get_args(Law))}")
-        for name in ("beta", "offset", "tie_tolerance"):
+        if self.law not in LAWS:
+            raise ValueError(f"law is {self.law!r}; allowed: {', '.join(LAWS)}")
+        for name in ("beta", *PARAMETERS):
             number = getattr(self, name)
             if not (isinstance(number, Real) and math.isfinite(number)):
                 raise ValueError(f"{name} is {number}; it must be finite")
-        if self.tie_tolerance < 0:
-            raise ValueError(f"tie_tolerance is {self.tie_tolerance}; it must not be negative")
+        for name, (_, field) in PARAMETERS.items():
+            if getattr(self, name) < field.metadata.get("least", -math.inf):
+                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
         try:
             object.__setattr__(self, "heads", tuple(self.heads))
         except TypeError:
@@ -103,7 +95,15 @@ class Attention:
     @property
     def normalised(self) -> bool:
         """Whether the velocity is V times an average of the points."""
-        return self.law in NORMALISED
+        return self.rule.normalised
+
+    @cached_property
+    def rule(self) -> Law:
+        """The law with its parameters."""
+        law = LAWS[self.law]
+        return law(
+            self.beta, **{field.name: getattr(self, field.name) for field in law.parameters()}
+        )
 
     def during(self, time: float) -> Attention:
         """The model from a time on: always this one. See ``Schedule`` for others."""
@@ -127,7 +127,6 @@ class Attention:
         comm: MPI.Comm | None = None,
         *,
         backend: Choice | Literal["auto"] = "auto",
-        precision: Precision = "double",
     ) -> Array:
         """The velocity v[mu](x) of the measure mu = sum_j w_j delta_{y_j}.
 
@@ -145,7 +144,6 @@ class Attention:
                 largest logit, and 1e-11 in sums by series.
             comm: The ranks over which the measure is distributed, or None.
             backend: "harmonic", "laplace" or "direct" in place of the fastest: see ``plan``.
-            precision: "single" for direct sums in single precision; the tolerance does not hold.
 
         Returns:
             Velocities tangent to the space, ``shape=(m, d)``, dimensionless.
@@ -157,9 +155,7 @@ class Attention:
                 normalised law, if e^{<Ax,y>} overflows in the unnormalised law, or if Sinkhorn's
                 iteration does not converge.
         """
-        field = self.evaluate(
-            targets, points, weights, space, tolerance, comm, backend=backend, precision=precision
-        )
+        field = self.evaluate(targets, points, weights, space, tolerance, comm, backend=backend)
         return field.velocity
 
     def evaluate(
@@ -172,12 +168,9 @@ class Attention:
         comm: MPI.Comm | None = None,
         *,
         backend: Choice | Literal["auto"] = "auto",
-        precision: Precision = "double",
     ) -> Field:
         """The velocity with Z and log Z of every head. Arguments and errors as for ``velocity``."""
-        evaluator = self.prepare(
-            targets, points, space, tolerance, comm, backend=backend, precision=precision
-        )
+        evaluator = self.prepare(targets, points, space, tolerance, comm, backend=backend)
         return evaluator(weights)
 
     def prepare(
@@ -189,7 +182,6 @@ class Attention:
         comm: MPI.Comm | None = None,
         *,
         backend: Choice | Literal["auto"] = "auto",
-        precision: Precision = "double",
     ) -> Evaluator:
         """Choose backends and prepare them for fixed targets and points.
 
@@ -198,7 +190,12 @@ class Attention:
         Returns:
             A callable that maps weights, ``shape=(n,)``, to a ``Field``.
         """
-        return Evaluator(self, targets, points, space, tolerance, comm, backend, precision)
+        heads = {f"heads[{i}].": head for i, head in enumerate(self.heads)} or {
+            "": self.all_heads[0]
+        }
+        return Evaluator(
+            self.rule, heads, self.relative, targets, points, space, tolerance, comm, backend
+        )
 
     def plan(
         self,
@@ -230,7 +227,7 @@ class Attention:
             ValueError: If the law is not normalised, values are relative, or e^{tV} overflows.
         """
         if not self.normalised:
-            allowed = ", ".join(sorted(NORMALISED))
+            allowed = ", ".join(sorted(name for name, law in LAWS.items() if law.normalised))
             raise ValueError(f"law is {self.law!r}; rescaled variables need one of {allowed}")
         if self.relative:
             raise ValueError("relative is True; rescaled variables are for values V y")
@@ -249,11 +246,9 @@ class Attention:
         """A bound of the velocity's derivative on the unit sphere, for choosing time steps.
 
         An average v = V E[y] whose weights are e^{<Ax,y>} has the derivative V Cov[y] A, and
-        projection adds 2 |v|, so that |Dv| <= |V| (|A| + 2). The unnormalised law multiplies that
-        by Z, the l2 law doubles A, and hardmax has no A. The sigmoid's slope is at most 1/4, and
-        the linear law's velocity is at most |V| |A|, each times the mass. In R^d, where no bound
-        holds, |A| times the largest variance of the measure is an estimate, and 2 |V| leaves room
-        for points that move with V.
+        projection adds 2 |v|, so that |Dv| <= |V| (|A| + 2); ``Law.rate`` and ``Law.size`` say what
+        other laws make of it. In R^d, where no bound holds, |A| times the largest variance of the
+        measure is an estimate, and 2 |V| leaves room for points that move with V.
 
         Args:
             field: Values at this rank's targets.
@@ -263,25 +258,10 @@ class Attention:
         Returns:
             The bound over this rank's targets, per unit of time.
         """
-        bounds = []
-        for number, head in enumerate(self.all_heads):
-            value = spectral_norm(head.matrices[2])
-            logits = abs(self.beta) * spectral_norm(head.product) * spread
-            match self.law:
-                case "softmax" | "sinkhorn":
-                    rate = logits + 2
-                case "l2":
-                    rate = 2 * logits + 2
-                case "hardmax":
-                    rate = 2.0
-                case "sigmoid":
-                    rate = (logits / 4 + 2) * field.mass
-                case "linear":
-                    rate = 3 * logits * field.mass
-                case "unnormalised":
-                    partition = np.abs(field.partition[number]) * np.exp(field.log_scale[number])
-                    rate = (logits + 2) * float(partition.max(initial=0.0))
-            bounds.append(value * rate)
+        rule, bounds = self.rule, []
+        for head, *scaled in zip(self.all_heads, field.partition, field.log_scale, strict=True):
+            size = rule.size(field.mass, *scaled)
+            bounds.append(spectral_norm(head.matrices[2]) * rule.rate(head, spread) * size)
         return float(sum(bounds))
 
 
@@ -296,3 +276,8 @@ def _exponential(matrix: Array) -> Array:
     if not np.all(np.isfinite(exponential)):
         raise ValueError("value: e^{tV} exceeds double precision at this time")
     return exponential
+
+
+Attention.__doc__ = str(Attention.__doc__).replace(
+    "LAWS", "\n    ".join(f"* {name}: {law.summary()}," for name, law in LAWS.items())
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 from meanformer.mpi import MPI
 
@@ -11,14 +12,108 @@ import numpy as np
 from meanformer.arrays import Array
 from meanformer.attention.accuracy import OF_OWN_MASS
 from meanformer.attention.attention import Attention
-from meanformer.attention.backends.backend import Sums
-from meanformer.attention.evaluator import Evaluator
+from meanformer.attention.evaluator import Evaluator, Field
 from meanformer.attention.heads import Head
-from meanformer.attention.matrices import times
+from meanformer.attention.laws import LAWS
+from meanformer.attention.laws.own_sums import OwnSums
 from meanformer.attention.spaces import Space
 
-#: Laws that have an interaction energy.
-ENERGETIC = frozenset({"softmax", "unnormalised", "linear", "l2", "sinkhorn"})
+
+class InteractionEnergy:
+    """The energy of measures on the same points, for which attention is prepared once.
+
+    Collective over ``comm``, and so are calls and what they return.
+
+    Args:
+        attention: The model; its values V play no role.
+        points: This rank's points, ``shape=(n, d)``.
+        space: Where the points live.
+        comm: The ranks over which the points are distributed, or None.
+
+    Raises:
+        ValueError: If the law has no energy, or an argument is wrong.
+    """
+
+    def __init__(
+        self, attention: Attention, points: Array, space: Space, comm: MPI.Comm | None = None
+    ) -> None:
+        """Prepare the sums at the points themselves."""
+        if not attention.rule.energetic:
+            energetic = ", ".join(sorted(name for name, law in LAWS.items() if law.energetic))
+            raise ValueError(f"law is {attention.law!r}; only these have an energy: {energetic}")
+        self.attention, self.points, self.space, self.comm = attention, points, space, comm
+        self.evaluator = self._prepare(attention)
+
+    def __call__(self, weights: Array) -> EnergyOfMeasure:
+        """The energy for this rank's weights, ``shape=(n,)``, whatever earlier ones were.
+
+        Raises:
+            ValueError: If the shape is wrong or a weight is not finite.
+            AttentionDomainError: If there is no mass, or Sinkhorn's iteration does not converge.
+        """
+        return EnergyOfMeasure(self, weights)
+
+    @cached_property
+    def turned(self) -> dict[int, Evaluator]:
+        """With Q and K in each other's place, the heads for which that makes a difference."""
+        rule, heads = self.attention.rule, enumerate(self.attention.all_heads)
+        return {
+            number: self._prepare(
+                replace(self.attention, query=head.key, key=head.query, value=None, heads=())
+            )
+            for number, head in heads
+            if not rule.is_symmetric(head)
+        }
+
+    def _prepare(self, attention: Attention) -> Evaluator:
+        return attention.prepare(self.points, self.points, self.space, OF_OWN_MASS, self.comm)
+
+
+class EnergyOfMeasure:
+    """What ``InteractionEnergy`` says of one measure; its numbers share the kernel's sums."""
+
+    def __init__(self, energy: InteractionEnergy, weights: Array) -> None:
+        """Evaluate the sums. Collective."""
+        self._energy, self._weights = energy, weights
+        energy.evaluator.warm(None)
+        self._sums = energy.evaluator.sums(weights)
+        potentials = energy.evaluator.potentials
+        self._own = [
+            OwnSums(head, sums, potential, energy.points, weights, energy.comm)
+            for head, sums, potential in zip(
+                energy.attention.all_heads, self._sums[0], potentials, strict=True
+            )
+        ]
+
+    def value(self) -> float:
+        """The energy, as ``interaction_energy``. Collective."""
+        rule = self._energy.attention.rule
+        return sum(rule.energy(own) for own in self._own)
+
+    def gradient(self) -> Array:
+        """Its gradient, as ``energy_gradient``, ``shape=(n, d)``. Collective."""
+        rule, energy = self._energy.attention.rule, self._energy
+        total = np.zeros(np.shape(energy.points))
+        for number, own in enumerate(self._own):
+            pull = rule.pull(own)
+            if number in energy.turned:
+                evaluator = energy.turned[number]
+                evaluator.warm(None)
+                (sums,), _ = evaluator.sums(self._weights)
+                (potential,) = evaluator.potentials
+                head = Head(own.head.key, own.head.query)
+                other = replace(own, head=head, sums=sums, potential=potential)
+                pull = (pull + rule.pull(other)) / 2
+            total += pull
+        return energy.space.tangent(energy.points, total)
+
+    def field(self) -> Field:
+        """The field of the attention at the points. Collective.
+
+        Raises:
+            AttentionDomainError: If the velocity is undefined.
+        """
+        return self._energy.evaluator.field(*self._sums)
 
 
 def interaction_energy(
@@ -50,11 +145,10 @@ def interaction_energy(
         The energy, dimensionless; plus or minus infinity beyond double precision.
 
     Raises:
-        ValueError: If the law has no energy (sigmoid, hardmax), or an argument is wrong.
+        ValueError: If the law has no energy, or an argument is wrong.
         AttentionDomainError: If there is no mass, or Sinkhorn's iteration does not converge.
     """
-    measure = _Measure(attention, points, weights, space, comm)
-    return sum(measure.energy(head) for head in attention.all_heads)
+    return InteractionEnergy(attention, points, space, comm)(weights).value()
 
 
 def energy_gradient(
@@ -72,107 +166,4 @@ def energy_gradient(
     Returns:
         Tangent vectors, ``shape=(n, d)``, dimensionless.
     """
-    measure = _Measure(attention, points, weights, space, comm)
-    total = np.sum([measure.gradient(head) for head in attention.all_heads], axis=0)
-    return space.tangent(points, total)
-
-
-class _Measure:
-    """A weighted measure, and what the energy of each head says of it."""
-
-    def __init__(
-        self,
-        attention: Attention,
-        points: Array,
-        weights: Array,
-        space: Space,
-        comm: MPI.Comm | None,
-    ) -> None:
-        if attention.law not in ENERGETIC:
-            raise ValueError(
-                f"law is {attention.law!r}; only these have an energy: "
-                f"{', '.join(sorted(ENERGETIC))}"
-            )
-        self._attention, self._points, self._weights = attention, points, weights
-        self._space, self._comm = space, comm
-
-    def energy(self, head: Head) -> float:
-        """The energy of one head."""
-        law, beta = self._attention.law, self._attention.beta
-        evaluator, sums = self._sums(head)
-        if law == "linear":
-            moments = self._second_moments()
-            left, right = (times(matrix, moments) for matrix in (head.product, head.product.T))
-            return beta * float(np.trace(left @ right)) / 4
-        if beta == 0:
-            return self._limit(law, head)
-        if law == "sinkhorn":  # log Z = -f
-            (potential,) = evaluator.potentials
-            assert potential is not None
-            minus_other = np.log(sums.partition) + sums.log_scale
-            return float(self._integral(minus_other - potential)) / (2 * beta)
-        with np.errstate(over="ignore"):
-            share = self._integral(sums.partition * np.exp(sums.log_scale))
-        return float(share) / (2 * beta) if np.isfinite(share) else float(np.copysign(np.inf, beta))
-
-    def gradient(self, head: Head) -> Array:
-        """The gradient of one head's, before projection on the tangent space."""
-        turned = Head(head.key, head.query)
-        halves = [self._along_queries(one) for one in (head, turned)[: 1 + self._turns(head)]]
-        mean: Array = np.mean(halves, axis=0)
-        return mean
-
-    def _along_queries(self, head: Head) -> Array:
-        """The gradient with respect to the argument x of the kernel alone, times two."""
-        law, points = self._attention.law, self._points
-        query, _, _ = head.matrices
-        logits = head.product  # K^T Q
-        if law == "linear":
-            inner = times(points, self._attention.beta * logits.T) @ self._second_moments()
-            return times(inner, logits)
-        _, sums = self._sums(head)
-        if law == "sinkhorn":
-            return times(sums.moment / sums.partition[:, None], logits)
-        with np.errstate(over="ignore"):
-            scale = np.exp(sums.log_scale)[:, None]
-        moment = times(sums.moment * scale, logits)
-        if law != "l2":
-            return moment
-        own = times(times(points, query.T), query)
-        return 2 * (moment - own * (sums.partition[:, None] * scale))
-
-    def _turns(self, head: Head) -> bool:
-        """Whether Q and K in each other's place make another kernel."""
-        if self._attention.law == "l2":
-            query, key, _ = (np.asarray(matrix) for matrix in head.matrices)
-            return query.shape != key.shape or not np.array_equal(query, key)
-        product = np.asarray(head.product)
-        return product.ndim > 0 and not np.array_equal(product, product.T)
-
-    def _sums(self, head: Head) -> tuple[Evaluator, Sums]:
-        """The kernel's sums at the points themselves."""
-        # V and what is relative to the target play no role.
-        alone = replace(
-            self._attention, query=None, key=None, value=None, relative=False,
-            heads=(Head(head.query, head.key),),
-        )  # fmt: skip
-        evaluator = alone.prepare(self._points, self._points, self._space, OF_OWN_MASS, self._comm)
-        (sums,), _ = evaluator.sums(self._weights)
-        return evaluator, sums
-
-    def _limit(self, law: str, head: Head) -> float:
-        mean = self._integral(self._points)
-        if law != "l2":
-            return float(mean @ times(head.product, mean)) / 2
-        query, key, _ = head.matrices
-        squares = [times(self._points, m.T) ** 2 for m in (query, key)]
-        mass = float(self._integral(np.ones(len(self._points))))
-        both = sum(float(self._integral(square.sum(axis=1))) for square in squares)
-        return float(mean @ times(head.product, mean)) - mass * both / 2
-
-    def _second_moments(self) -> Array:
-        return self._integral(self._points[:, :, None] * self._points[:, None, :])
-
-    def _integral(self, values: Array) -> Array:
-        share = np.asarray(np.tensordot(self._weights, values, axes=1), dtype=float)
-        return share if self._comm is None else self._comm.allreduce(share)
+    return InteractionEnergy(attention, points, space, comm)(weights).gradient()

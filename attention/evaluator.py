@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
 from numbers import Real
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from meanformer.mpi import MPI
 
@@ -14,15 +14,13 @@ import numpy.typing as npt
 
 from meanformer.arrays import Array
 from meanformer.attention.backends.backend import AttentionDomainError, Sums
-from meanformer.attention.backends.direct.pairs import Precision
 from meanformer.attention.backends.plan import Choice, Plan
-from meanformer.attention.laws import HeadField
+from meanformer.attention.head_sums import HeadSums
+from meanformer.attention.heads import Head
+from meanformer.attention.laws import Law
 from meanformer.attention.matrices import times
 from meanformer.attention.rows import divide
 from meanformer.attention.spaces import Space, Sphere
-
-if TYPE_CHECKING:
-    from meanformer.attention.attention import Attention
 
 _NO_NUMBERS = (0, 0, 0)
 # Speeds beyond e^300 leave no room for squares of vectors.
@@ -54,32 +52,45 @@ class Field(NamedTuple):
 
 
 class Evaluator:
-    """``Attention`` prepared for fixed targets and points; made by ``Attention.prepare``."""
+    """``Attention`` prepared for fixed targets and points; made by ``Attention.prepare``.
+
+    Args:
+        law: The law with its parameters.
+        heads: By what stands before the names of their matrices in messages.
+        relative: Whether values are V (y - x).
+        targets: As for ``Attention.velocity``, and so are the others.
+        points: This rank's.
+        space: Where both are.
+        tolerance: Of Z and the average.
+        comm: The ranks, or None.
+        backend: A choice, or "auto".
+    """
 
     def __init__(
         self,
-        attention: Attention,
+        law: Law,
+        heads: Mapping[str, Head],
+        relative: bool,
         targets: Array,
         points: Array,
         space: Space,
         tolerance: float,
         comm: MPI.Comm | None,
         backend: Choice | Literal["auto"],
-        precision: Precision,
     ) -> None:
         """See ``Attention.prepare``."""
         self._comm, self._space = comm, space
-        self._attention = attention
+        self._law, self._relative = law, relative
         # Ranks must agree on this and on the options: what comes is collective.
         same = self._everywhere(targets is points)
-        self._agree(_problem_with_options(tolerance, backend, precision))
-        self._agree(self._problem_between_ranks(float(tolerance), backend, precision))
+        self._agree(_problem_with_options(tolerance, backend))
+        self._agree(self._problem_between_ranks(float(tolerance), backend))
         self._points = _as_real(points)
         self._targets = self._points if same else _as_real(targets)
         self._agree(
             self._problem_with("targets", self._targets)
             or self._problem_with("points", self._points)
-            or self._problem_with_heads()
+            or self._problem_with_heads(heads)
         )
         # Lengths off by what ``holds`` lets pass would move the logits by 1e-6 |beta|.
         self._points = space.retract(self._points)
@@ -88,12 +99,9 @@ class Evaluator:
             self._points = self._points.copy()
             self._targets = self._points if same else self._targets.copy()
         self._heads = [
-            HeadField(
-                attention, head, self._targets, self._points, space, tolerance, comm, backend,
-                precision,
-            )
-            for head in attention.all_heads
-        ]  # fmt: skip
+            HeadSums(law, head, self._targets, self._points, space, tolerance, comm, backend)
+            for head in heads.values()
+        ]
 
     @property
     def plans(self) -> tuple[Plan, ...]:
@@ -131,7 +139,10 @@ class Evaluator:
             ValueError: On every rank, if the shape is wrong or a weight is not finite.
             AttentionDomainError: See ``Attention.velocity``.
         """
-        heads, mass = self.sums(weights)
+        return self.field(*self.sums(weights))
+
+    def field(self, heads: list[Sums], mass: float) -> Field:
+        """The field that ``sums`` make. Collective; errors of a domain as for a call."""
         parts = (
             times(self._mean(sums), head.value.T)
             for head, sums in zip(self._heads, heads, strict=True)
@@ -174,7 +185,7 @@ class Evaluator:
     def _mean(self, sums: Sums) -> Array:
         """Int y k mu(dy), or int (y-x) k mu(dy), divided by Z in a normalised law."""
         moment, partition = sums.moment, sums.partition
-        if self._attention.normalised:
+        if self._law.normalised:
             self._refuse(~(partition > 0), "Z is not positive; are weights negative?")
             mean, total = np.empty_like(self._targets), np.ones(len(partition))
             divide(np.ascontiguousarray(moment), partition, mean)
@@ -182,12 +193,12 @@ class Evaluator:
             largest = np.maximum(np.abs(partition), np.abs(moment).max(axis=1, initial=0.0))
             with np.errstate(divide="ignore"):
                 exponent = np.log(largest) + sums.log_scale
-            what = "e^<Ax,y>" if self._attention.law == "unnormalised" else "the sum of its kernel"
+            what = "e^<Ax,y>" if self._law.kernel.exponential else "the sum of its kernel"
             self._refuse(exponent > _LARGEST_EXPONENT, f"{what} exceeds double precision")
             # In two steps: the scale may exceed double precision where the sums do not.
             half = np.exp(sums.log_scale / 2)
             mean, total = moment * half[:, None] * half[:, None], partition * half * half
-        return mean - total[:, None] * self._targets if self._attention.relative else mean
+        return mean - total[:, None] * self._targets if self._relative else mean
 
     def _refuse(self, undefined: npt.NDArray[np.bool_], reason: str) -> None:
         """Raise on every rank if the velocity is undefined at a target of any, and say where."""
@@ -230,13 +241,9 @@ class Evaluator:
             return f"{name}[{first}] is {array[first]}; must be a unit vector"
         return None
 
-    def _problem_with_heads(self) -> str | None:
-        several = len(self._attention.heads) > 0
-        for number, head in enumerate(self._attention.all_heads):
-            problem = head.problem_in(self._space.dimension)
-            if problem:
-                return f"heads[{number}].{problem}" if several else problem
-        return None
+    def _problem_with_heads(self, heads: Mapping[str, Head]) -> str | None:
+        problems = ((name, head.problem_in(self._space.dimension)) for name, head in heads.items())
+        return next((f"{name}{problem}" for name, problem in problems if problem), None)
 
     def _agree(self, problem: str | None) -> None:
         """Raise on every rank what went wrong on any."""
@@ -260,7 +267,7 @@ class Evaluator:
         first = self._comm.bcast(options, root=0)
         if options == first:
             return None
-        return f"tolerance, backend, precision are {options}, but {first} on rank 0"
+        return f"tolerance, backend are {options}, but {first} on rank 0"
 
     def _everywhere(self, condition: bool) -> bool:
         return condition if self._comm is None else self._comm.allreduce(condition, op=MPI.LAND)
@@ -269,17 +276,12 @@ class Evaluator:
         return number if self._comm is None else self._comm.allreduce(number)
 
 
-def _problem_with_options(tolerance: object, backend: object, precision: object) -> str | None:
+def _problem_with_options(tolerance: object, backend: object) -> str | None:
     """What is wrong with the options of an evaluation, if anything."""
     if not (isinstance(tolerance, Real) and float(tolerance) > 0):
         return f"tolerance is {tolerance!r}; it must be positive"
-    for name, given, allowed in (
-        ("backend", backend, ("auto", *get_args(Choice))),
-        ("precision", precision, get_args(Precision)),
-    ):
-        if given not in allowed:
-            return f"{name} is {given!r}; allowed: {', '.join(allowed)}"
-    return None
+    allowed = ("auto", *get_args(Choice))
+    return None if backend in allowed else f"backend is {backend!r}; allowed: {', '.join(allowed)}"
 
 
 def _first_row(array: Array, good: Callable[[Array], bool]) -> int:

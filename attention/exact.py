@@ -15,7 +15,6 @@ from scipy.integrate import solve_ivp
 
 from meanformer.arrays import Array
 from meanformer.attention.attention import Attention
-from meanformer.attention.heads import Head
 from meanformer.attention.matrices import multiple_of_identity
 from meanformer.attention.measures import Gaussian, Measure, PoissonKernel, Uniform
 from meanformer.attention.measures.image import LinearImage, Spread
@@ -46,15 +45,16 @@ def exact_solution(
     if isinstance(start.space, Sphere):
         return _on_sphere(attention, start, time, temperature)
     if isinstance(start, Gaussian):
-        moved = _flow_of_moments(attention, start.space.dimension, temperature)
-        if moved is None:
-            return None
         mean, covariance = start.moments()
         d = len(mean)
+        rule, heads = attention.rule, attention.all_heads
+        if any(rule.affine(head, mean, covariance) is None for head in heads):
+            return None
+        moved = _flow_of_moments(attention, d, temperature)
         state = _integrate(moved, np.concatenate([mean, covariance.ravel()]), time)
         covariance = state[d:].reshape(d, d)
         return Gaussian(tuple(state[:d]), tuple(map(tuple, (covariance + covariance.T) / 2)))
-    if attention.law == "linear" and temperature == 0 and hasattr(start, "moments"):
+    if attention.rule.moves_by_matrices and temperature == 0 and hasattr(start, "moments"):
         return _linear_image(attention, start, time)
     return None
 
@@ -75,8 +75,7 @@ def _on_sphere(
     attention: Attention, start: Measure, time: float, temperature: float
 ) -> Measure | None:
     values = [multiple_of_identity(head.matrices[2]) for head in attention.all_heads]
-    known = attention.law in ("softmax", "unnormalised") and attention.beta == 0
-    if not known or temperature > 0 or any(value is None for value in values):
+    if not attention.rule.is_mean() or temperature > 0 or any(value is None for value in values):
         return None
     if isinstance(start, Uniform):
         return start
@@ -99,25 +98,15 @@ def _on_sphere(
 
 def _flow_of_moments(
     attention: Attention, d: int, temperature: float
-) -> Callable[[float, Array], Array] | None:
-    """The rate of (m, S) of a normal distribution, ``shape=(d + d^2,)``; None if not known.
+) -> Callable[[float, Array], Array]:
+    """The rate of (m, S) of a normal distribution, ``shape=(d + d^2,)``.
 
     The velocity is b + B x with B and b of every law: m' = b + B m, S' = B S + S B^T + 2 kappa I.
     """
-    affine = {"softmax": _softmax, "l2": _l2, "linear": _linear, "sinkhorn": _sinkhorn}
-    law = affine.get(attention.law)
-    heads = [_Matrices(attention.beta, head, d) for head in attention.all_heads]
-    if law is None:
-        return None
-    if attention.law == "sinkhorn" and any(
-        multiple_of_identity(head.logits) is None for head in heads
-    ):
-        return None
 
     def rate(_: float, state: Array) -> Array:
         mean, covariance = state[:d], state[d:].reshape(d, d)
-        parts = [law(head, mean, covariance) for head in heads]
-        offset, slope = (np.sum(part, axis=0) for part in zip(*parts, strict=True))
+        offset, slope = _affine(attention, mean, covariance)
         spread = slope @ covariance
         spread = spread + spread.T + 2 * temperature * np.eye(d)
         return np.concatenate([offset + slope @ mean, spread.ravel()])
@@ -125,58 +114,24 @@ def _flow_of_moments(
     return rate
 
 
-class _Matrices:
-    """The matrices of a head, in full."""
-
-    def __init__(self, beta: float, head: Head, d: int) -> None:
-        query, key, self.value = (
-            matrix if matrix.ndim else matrix * np.eye(d) for matrix in head.matrices
-        )
-        self.logits = beta * key.T @ query
-        self.keys = beta * key.T @ key
-
-
-def _softmax(head: _Matrices, mean: Array, covariance: Array) -> tuple[Array, Array]:
-    """V (m + S A x)."""
-    return head.value @ mean, head.value @ covariance @ head.logits
-
-
-def _l2(head: _Matrices, mean: Array, covariance: Array) -> tuple[Array, Array]:
-    """V (1 + 2 S K^T K)^{-1} (m + 2 S K^T Q x), beta in the products: completed squares."""
-    factor = head.value @ np.linalg.inv(np.eye(len(mean)) + 2 * covariance @ head.keys)
-    return factor @ mean, 2 * factor @ covariance @ head.logits
-
-
-def _linear(head: _Matrices, mean: Array, covariance: Array) -> tuple[Array, Array]:
-    """V (S + m m^T) A x."""
-    moments = covariance + np.multiply.outer(mean, mean)
-    return np.zeros_like(mean), head.value @ moments @ head.logits
-
-
-def _sinkhorn(head: _Matrices, mean: Array, covariance: Array) -> tuple[Array, Array]:
-    """V (m + C S^{-1} (x - m)), C the covariance of the coupling: a C^2 + C = a S^2 at A = a I."""
-    a = float(np.trace(head.logits)) / len(mean)
-    variances, axes = np.linalg.eigh(covariance)
-    # c / s of each axis, c = (sqrt(1 + 4 a^2 s^2) - 1) / 2 a without cancellation
-    share = 2 * a * variances / (1 + np.sqrt(1 + 4 * (a * variances) ** 2))
-    slope = head.value @ (axes * share) @ axes.T
-    return head.value @ mean - slope @ mean, slope
+def _affine(attention: Attention, mean: Array, covariance: Array) -> tuple[Array, Array]:
+    """The b and B of all heads' velocity b + B x over a normal distribution."""
+    parts = [attention.rule.affine(head, mean, covariance) for head in attention.all_heads]
+    offset, slope = (np.sum(part, axis=0) for part in zip(*filter(None, parts), strict=True))
+    return offset, slope
 
 
 def _linear_image(attention: Attention, start: Measure, time: float) -> Measure:
-    """The image under x(t) = M x(0), M' = sum_h V_h (M M0 M^T) A_h M, M0 the second moments."""
+    """The image under x(t) = M x(0), M' = B M, B that of the moments of the image so far."""
     assert isinstance(start.space, Euclidean)
     source: Spread = start  # type: ignore[assignment]
     d = start.space.dimension
     mean, covariance = source.moments()
-    moments = covariance + np.multiply.outer(mean, mean)
-    heads = [_Matrices(attention.beta, head, d) for head in attention.all_heads]
 
     def rate(_: float, flat: Array) -> Array:
         matrix = flat.reshape(d, d)
-        moved = matrix @ moments @ matrix.T
-        rates = [head.value @ moved @ head.logits @ matrix for head in heads]
-        return np.sum(rates, axis=0).ravel()
+        moved = matrix @ mean, matrix @ covariance @ matrix.T
+        return (_affine(attention, *moved)[1] @ matrix).ravel()
 
     return LinearImage(source, _integrate(rate, np.eye(d).ravel(), time).reshape(d, d))
 

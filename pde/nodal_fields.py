@@ -10,9 +10,6 @@ from meanformer.arrays import Array
 from meanformer.pde.dg.solver import DensitySolver
 from meanformer.pde.quadrature import tabulate
 
-#: Laws whose Z is the integral of a positive kernel, smooth in x.
-WITH_LOG_Z = frozenset({"softmax", "unnormalised", "l2", "sinkhorn"})
-
 # Below this share of the uniform density there is nothing but errors, and the zeros of the limiter.
 _FLOOR = 1e-10
 
@@ -63,7 +60,7 @@ class NodalFields:
         fields = {"density": density, "log10_density": np.log10(np.maximum(density, self._floor))}
         field = self._solver.field()
         columns = [field.velocity]
-        if self._solver.attention.law in WITH_LOG_Z:
+        if self._solver.attention.rule.has_log_partition:
             columns.append(field.log_partition.sum(axis=0))
         values = self._interpolated(np.column_stack(columns))
         dimension = field.velocity.shape[1]

@@ -1,32 +1,185 @@
-"""The kernels k(x, y) that backends sum: functions of the logit t = <Ax, y>."""
+"""The kernels k(x, y) that backends sum, and what each backend needs to know of them.
+
+A kernel is a function of the logit t = <A x, y>, or a product of features of x and of y.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from scipy.special import expit
+
+from meanformer.arrays import Array
+from meanformer.attention.backends.direct import tiles
+from meanformer.attention.backends.harmonic import eigenvalues as zonal
+
+#: In place of minus infinity, of which differences would not be numbers.
+NOTHING = -1e30
+LOG2_E = float(np.log2(np.e))
+
+
+class Kernel:
+    """What backends ask of a kernel.
+
+    Attributes:
+        exponential: Whether it is e^t: then weights have logarithmic factors, and sums a scale.
+        smooth: Whether it is, so that harmonics may serve.
+        local: Whether it is negligible where t is far below its largest value.
+        separable: Whether two moments of the measure give all sums.
+        features: Those of a product of features, ``shape=(n, r)`` to ``(n, s)``; None for a
+            function of the logits.
+        offset: What is added to the logits.
+        tie_tolerance: Where only the largest logit and its ties count: how far ties may be below
+            it, relative to |A x| max|y|; None elsewhere.
+        unit: Logits of compiled loops are in units of 1 / ``unit``: bits where they take powers of
+            two.
+        add: The compiled loop of ``tiles`` that adds its terms to sums.
+        turn: The compiled loop of ``tiles`` that turns logits into its terms.
+    """
+
+    exponential = False
+    smooth = True
+    local = False
+    separable = False
+    features: Callable[[Array], Array] | None = None
+    offset: float = 0.0
+    tie_tolerance: float | None = None
+    unit = LOG2_E
+    add: Callable[..., None]
+    turn: Callable[..., None]
+
+    @property
+    def reference(self) -> float:
+        """From where loops count logits, before they have seen any; in their units."""
+        return NOTHING if self.local else -self.unit * self.offset
+
+    def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
+        """The kernel of all pairs.
+
+        Args:
+            queries: ``Problem.queries``, ``shape=(m, r)``.
+            keys: ``Problem.keys``, ``shape=(n, r)``, n > 0.
+            log_factors: Of the keys, ``shape=(n,)``, for an exponential kernel; None for zeros.
+
+        Returns:
+            k(x_i, y_j) e^{-c_i}, ``shape=(m, n)``, and c, ``shape=(m,)``.
+        """
+        raise NotImplementedError
+
+    def degree(self, slope: float, dimension: int) -> int | None:
+        """At which degree t -> k(slope t) is at round-off as a series of harmonics.
+
+        Args:
+            slope: A, a multiple of the identity.
+            dimension: 2 for the circle, 3 for the sphere.
+
+        Returns:
+            The degree; None where it is far too large.
+        """
+        raise NotImplementedError
+
+    def log_largest(self, slope: float) -> float:
+        """The logarithm of the largest k(slope t), -1 <= t <= 1."""
+        raise NotImplementedError
+
+    def eigenvalues(self, slope: float, degree: int, dimension: int) -> Array:
+        """Funk-Hecke eigenvalues of k(slope t) over its largest value, ``shape=(degree+1,)``."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
-class Exponential:
-    """k = e^t: softmax, unnormalised, l2 and sinkhorn attention."""
+class Exponential(Kernel):
+    """k = e^t."""
+
+    exponential = True
+    local = True
+    add = staticmethod(tiles.add_exponentials)
+    turn = staticmethod(tiles.turn_exponentials)
+
+    def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
+        """See ``Kernel``."""
+        logits = queries @ keys.T
+        if log_factors is not None:
+            logits += log_factors
+        largest = logits.max(axis=1, initial=NOTHING)
+        return np.exp(logits - largest[:, None]), largest
+
+    def degree(self, slope: float, dimension: int) -> int | None:
+        """See ``Kernel``."""
+        return zonal.degree_of_exponential(slope, dimension)
+
+    def log_largest(self, slope: float) -> float:
+        """See ``Kernel``."""
+        return abs(slope)
+
+    def eigenvalues(self, slope: float, degree: int, dimension: int) -> Array:
+        """See ``Kernel``."""
+        return zonal.of_exponential(slope, degree, dimension)
 
 
 @dataclass(frozen=True)
-class Sigmoid:
-    """k = 1 / (1 + e^{-(t + offset)}), the logistic function."""
+class Logistic(Kernel):
+    """k = s(t + offset), s(u) = 1 / (1 + e^{-u})."""
 
     offset: float = 0.0
+    add = staticmethod(tiles.add_logistics)
+    turn = staticmethod(tiles.turn_logistics)
+
+    def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
+        """See ``Kernel``."""
+        return expit(queries @ keys.T + self.offset), np.zeros(len(queries))
+
+    def degree(self, slope: float, dimension: int) -> int | None:
+        """See ``Kernel``."""
+        return zonal.degree_of_logistic(slope, self.offset, self.log_largest(slope))
+
+    def log_largest(self, slope: float) -> float:
+        """See ``Kernel``."""
+        top = abs(slope) + self.offset
+        return float(min(top, 0.0) - np.log1p(np.exp(-abs(top))))
+
+    def scaled(self, slope: float, cosines: Array) -> Array:
+        """k(slope t) over its largest value, with its relative accuracy where it is tiny."""
+        logits = slope * cosines + self.offset
+        # s(u) = e^{min(u, 0)} / (1 + e^{-|u|}): nothing overflows, nothing cancels.
+        numerator: Array = np.exp(np.minimum(logits, 0) - self.log_largest(slope))
+        denominator: Array = 1 + np.exp(-np.abs(logits))
+        return numerator / denominator
+
+    def eigenvalues(self, slope: float, degree: int, dimension: int) -> Array:
+        """See ``Kernel``; the degree must be one at which the series is at round-off."""
+        return zonal.of_function(lambda t: self.scaled(slope, t), degree, dimension)
 
 
 @dataclass(frozen=True)
-class Hardmax:
+class Indicator(Kernel):
     """k = 1 where t is within tie_tolerance |Ax| max|y| of its maximum over y, 0 elsewhere."""
 
     tie_tolerance: float = 1e-12
+    smooth = False
+    local = True
+    unit = 1.0
+    add = staticmethod(tiles.add_indicators)
+    turn = staticmethod(tiles.turn_indicators)
+
+    def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
+        """See ``Kernel``."""
+        logits = queries @ keys.T
+        of_queries, of_keys = (np.sqrt(np.einsum("ij,ij->i", a, a)) for a in (queries, keys))
+        slack = self.tie_tolerance * of_keys.max() * of_queries[:, None]
+        kept: Array = (logits >= logits.max(axis=1, keepdims=True) - slack).astype(float)
+        return kept, np.zeros(len(queries))
 
 
 @dataclass(frozen=True)
-class Linear:
-    """k = t."""
+class Separable(Kernel):
+    """k = <phi(Q x), phi(K y)>; without a phi, <Q x, K y> = t."""
 
+    features: Callable[[Array], Array] | None = None
+    separable = True
 
-Kernel = Exponential | Sigmoid | Hardmax | Linear
+    def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
+        """See ``Kernel``."""
+        return queries @ keys.T, np.zeros(len(queries))

@@ -13,17 +13,16 @@ from meanformer.attention.backends.direct.blocked import BlockedSums
 from meanformer.attention.backends.direct.pairs import BLOCKED_FROM, direct_cost
 from meanformer.attention.backends.direct.stored import LARGEST_LOGIT, MOST_PAIRS, StoredSums
 from meanformer.attention.backends.direct.sums import DirectSums
-from meanformer.attention.backends.harmonic.eigenvalues import degree_for, eigenvalues
+from meanformer.attention.backends.harmonic.eigenvalues import degree_for
 from meanformer.attention.backends.harmonic.sums import (
     LEAST_AMPLITUDE,
-    ZonalSums,
+    HarmonicSums,
     absolute_error,
-    zonal_cost,
+    harmonic_cost,
 )
-from meanformer.attention.backends.kernels import Exponential, Hardmax, Linear, Sigmoid
 from meanformer.attention.backends.laplace.grid import SMALLEST_TOLERANCE
 from meanformer.attention.backends.laplace.sums import LaplaceSums
-from meanformer.attention.backends.linear import LinearSums
+from meanformer.attention.backends.moments import MomentSums
 from meanformer.attention.backends.problem import Problem
 from meanformer.attention.matrices import times
 from meanformer.attention.spaces import Sphere
@@ -40,7 +39,7 @@ class Plan:
     """Which backend serves one head, and why.
 
     Attributes:
-        backend: Its name; "moments" for the linear law.
+        backend: Its name; "moments" where two moments give all sums.
         reason: Why this one.
         seconds: What each backend that was considered would take on one core, roughly.
         refused: Why each of the others was not.
@@ -68,12 +67,12 @@ def choose(problem: Problem, choice: Choice | Literal["auto"]) -> tuple[Plan, Ba
     Raises:
         ValueError: If the one asked for cannot serve.
     """
-    if isinstance(problem.kernel, Linear):
+    if problem.kernel.separable:
         if choice != "auto":
-            raise ValueError(f"attention: backend {choice!r} cannot serve the linear law; use auto")
-        reason = "the linear law needs two moments of the measure and nothing else"
-        return Plan("moments", reason, {}, {}), LinearSums(
-            problem.queries, problem.points, problem.comm
+            raise ValueError(f"attention: backend {choice!r} cannot serve a product; use auto")
+        reason = "the kernel is a product, which needs two moments of the measure"
+        return Plan("moments", reason, {}, {}), MomentSums(
+            problem.queries, problem.keys, problem.points, problem.comm
         )
     seconds: dict[Choice, float] = {}
     refused: dict[Choice, str] = {}
@@ -97,32 +96,27 @@ def choose(problem: Problem, choice: Choice | Literal["auto"]) -> tuple[Plan, Ba
 
 def _harmonic_seconds(problem: Problem) -> float | str:
     """What the harmonic backend takes, or why it cannot serve."""
-    if problem.precision == "single":
-        return "it is in double precision only"
     dimension = problem.space.dimension
     if not isinstance(problem.space, Sphere) or dimension > 3:
         return "it serves the circle and the sphere S^2"
-    if isinstance(problem.kernel, Hardmax):
-        return "hardmax is not smooth"
-    kernel = problem.zonal_kernel
-    if kernel is None:
+    if not problem.kernel.smooth:
+        return "its kernel is not smooth"
+    if problem.slope is None:
         return "K^T Q is not a multiple of the identity"
-    degree = degree_for(kernel, dimension)
+    degree = degree_for(problem.kernel, problem.slope, dimension)
     if degree is None:
         return "its kernel takes too many harmonics"
     targets, points = problem.counts
-    seconds = zonal_cost(degree, points, targets, dimension, problem.tangential)
+    seconds = harmonic_cost(degree, points, targets, dimension, problem.tangential)
     # Where even a uniform measure's Z is lost in the error of the transforms, all is summed twice.
-    mean = eigenvalues(kernel, degree, dimension)[0]
+    mean = problem.kernel.eigenvalues(problem.slope, degree, dimension)[0]
     lost = mean * problem.tolerance < absolute_error(degree, dimension) * LEAST_AMPLITUDE
     return seconds + lost * _direct_seconds(problem)
 
 
 def _laplace_seconds(problem: Problem) -> float | str:
     """What the Laplace backend takes, or why it cannot serve."""
-    if problem.precision == "single":
-        return "it is in double precision only"
-    if not isinstance(problem.kernel, Exponential):
+    if not problem.kernel.exponential:
         return "its kernel is the exponential"
     if problem.space.dimension > 3:
         return "it serves up to three dimensions"
@@ -136,9 +130,7 @@ def _laplace_seconds(problem: Problem) -> float | str:
 def _direct_seconds(problem: Problem) -> float:
     """What the direct sum takes; it always can serve."""
     targets, points = problem.counts
-    single = problem.precision == "single"
-    seconds = direct_cost(targets, points, problem.space.dimension) * _share_of_pairs(problem)
-    return seconds / 2 if single else seconds
+    return direct_cost(targets, points, problem.space.dimension) * _share_of_pairs(problem)
 
 
 def _share_of_pairs(problem: Problem) -> float:
@@ -147,7 +139,7 @@ def _share_of_pairs(problem: Problem) -> float:
     Those within ``_NATS`` of the largest logit X: of a spread measure a cap of a sphere,
     1 - cos < ``_NATS`` / X, or of a ball; where boxes were counted, of the points in them.
     """
-    if not isinstance(problem.kernel, Exponential) or problem.space.dimension >= BLOCKED_FROM:
+    if not problem.kernel.exponential or problem.space.dimension >= BLOCKED_FROM:
         return 1.0
     d = problem.space.dimension
     grid = problem.counted_grid
@@ -158,12 +150,11 @@ def _share_of_pairs(problem: Problem) -> float:
 
 
 def _are_few(problem: Problem) -> bool:
-    """Whether the kernel can be stored for all pairs. Collective."""
+    """Whether the kernel is smooth and can be stored for all pairs. Collective."""
     targets, points = problem.counts
-    if targets * points > MOST_PAIRS or problem.precision == "single":
+    if targets * points > MOST_PAIRS or not problem.kernel.smooth:
         return False
-    offset = abs(problem.kernel.offset) if isinstance(problem.kernel, Sigmoid) else 0.0
-    return problem.largest_logit + offset <= LARGEST_LOGIT
+    return problem.largest_logit + abs(problem.kernel.offset) <= LARGEST_LOGIT
 
 
 _OFFERS: dict[Choice, Callable[[Problem], float | str]] = {
@@ -179,30 +170,17 @@ _REASONS: dict[Choice, str] = {
 
 
 def _build(name: Choice, problem: Problem) -> Backend:
+    targets, points, kernel, comm = problem.targets, problem.points, problem.kernel, problem.comm
     if name == "harmonic":
-        assert problem.zonal_kernel is not None
-        return ZonalSums(
-            problem.targets,
-            problem.points,
-            problem.zonal_kernel,
-            problem.tolerance,
-            problem.comm,
-            problem.tangential,
+        assert problem.slope is not None
+        return HarmonicSums(
+            targets, points, kernel, problem.slope, problem.tolerance, comm, problem.tangential
         )
     if name == "laplace":
-        return LaplaceSums(problem.queries, problem.points, problem.grid, problem.comm)
-    assert not isinstance(problem.kernel, Linear)
-    if _are_few(problem) and not isinstance(problem.kernel, Hardmax):
-        return StoredSums(problem.queries, problem.points, problem.comm, problem.kernel)
+        return LaplaceSums(problem.queries, points, problem.grid, comm)
+    if _are_few(problem):
+        return StoredSums(problem.queries, points, comm, kernel)
     if problem.space.dimension < BLOCKED_FROM:
-        return DirectSums(
-            problem.queries, problem.points, problem.comm, problem.kernel, problem.precision
-        )
-    return BlockedSums(
-        times(problem.targets, problem.query.T),
-        times(problem.points, problem.key.T),
-        problem.points,
-        problem.comm,
-        problem.kernel,
-        problem.precision,
-    )
+        return DirectSums(problem.queries, points, comm, kernel)
+    queries, keys = times(targets, problem.query.T), times(points, problem.key.T)
+    return BlockedSums(queries, keys, points, comm, kernel)

@@ -10,9 +10,8 @@ from meanformer.mpi import MPI
 import numpy as np
 
 from meanformer.arrays import Array
-from meanformer.attention.backends.direct.pairs import Precision, largest, lengths
-from meanformer.attention.backends.harmonic import eigenvalues as zonal
-from meanformer.attention.backends.kernels import Exponential, Kernel, Sigmoid
+from meanformer.attention.backends.direct.pairs import largest, lengths
+from meanformer.attention.backends.kernels import Kernel
 from meanformer.attention.backends.laplace.grid import Grid
 from meanformer.attention.matrices import multiple_of_identity, spectral_norm, times
 from meanformer.attention.spaces import Space, Sphere
@@ -23,7 +22,7 @@ class Problem:
     """The sums that one head needs, and what backends must know to tell their cost.
 
     Attributes:
-        kernel: A function of the logits <Q x, K y>.
+        kernel: A function of Q x and K y.
         targets: This rank's x, ``shape=(m, d)``.
         points: This rank's y, ``shape=(n, d)``.
         query: Q times beta, a number or ``shape=(r, d)``.
@@ -31,7 +30,6 @@ class Problem:
         space: Where targets and points live.
         tangential: Whether the part of the moment along x may be left out.
         tolerance: Error allowed in Z and the moment, relative to the sums of absolute terms.
-        precision: Of direct sums.
         comm: The ranks over which targets and points are distributed, or None.
         log_factors: What is known of the weights' logarithms, ``shape=(n,)``, or None.
     """
@@ -44,7 +42,6 @@ class Problem:
     space: Space
     tangential: bool
     tolerance: float
-    precision: Precision
     comm: MPI.Comm | None
     log_factors: Array | None = None
 
@@ -55,8 +52,17 @@ class Problem:
 
     @cached_property
     def queries(self) -> Array:
-        """A x, ``shape=(m, d)``."""
+        """A x, ``shape=(m, d)``; for a kernel of features, those of Q x, ``shape=(m, r)``."""
+        if self.kernel.features is not None:
+            return self.kernel.features(times(self.targets, self.query.T))
         return times(self.targets, self.logits.T)
+
+    @cached_property
+    def keys(self) -> Array:
+        """The points, ``shape=(n, d)``; or the features of K y, ``shape=(n, r)``."""
+        if self.kernel.features is not None:
+            return self.kernel.features(times(self.points, self.key.T))
+        return self.points
 
     @cached_property
     def counts(self) -> tuple[int, int]:
@@ -84,14 +90,6 @@ class Problem:
         return vars(self).get("grid")
 
     @cached_property
-    def zonal_kernel(self) -> zonal.Kernel | None:
-        """The kernel as a function of <x,y> on a sphere; None where it is not one."""
-        beta = multiple_of_identity(self.logits)
-        if beta is None or not isinstance(self.space, Sphere):
-            return None
-        match self.kernel:
-            case Exponential():
-                return zonal.Exponential(beta)
-            case Sigmoid(offset):
-                return zonal.Sigmoid(beta, offset)
-        return None
+    def slope(self) -> float | None:
+        """A, where it is a multiple of the identity on a sphere: the kernel is one of A <x,y>."""
+        return multiple_of_identity(self.logits) if isinstance(self.space, Sphere) else None

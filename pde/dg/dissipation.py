@@ -15,8 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from meanformer.arrays import Array
-from meanformer.attention import Attention, energy_gradient
-from meanformer.attention.accuracy import OF_OWN_MASS
+from meanformer.attention.energy import EnergyOfMeasure
 from meanformer.pde.dg.elements import Elements
 
 # The limiter leaves points where a cell's density touches zero but its gradient does not.
@@ -24,7 +23,7 @@ _SMALLEST_SHARE_OF_MEAN = 1e-3
 
 
 def dissipation(
-    elements: Elements, attention: Attention, values: Array, temperature: float
+    elements: Elements, energy: EnergyOfMeasure, values: Array, temperature: float
 ) -> float:
     """-dF/dt of a density, dimensionless. Collective.
 
@@ -32,14 +31,12 @@ def dissipation(
 
     Args:
         elements: The density's elements.
-        attention: The present model, of a law with an energy.
+        energy: Of the present model and this density.
         values: The density's values on this rank's cells, ``shape=(cells, n)``.
         temperature: kappa.
     """
     measure = elements.measure(values)
-    points, where, comm = elements.points, elements.where, elements.comm
-    pull = energy_gradient(attention, points, measure, where, comm)
-    velocity = attention.velocity(points, points, measure, where, OF_OWN_MASS, comm)
+    pull, velocity = energy.gradient(), energy.field().velocity
     rate = float(measure @ np.einsum("ij,ij->i", pull, velocity))
     if temperature > 0:
         slopes = elements.weak_gradients(values)
@@ -50,4 +47,4 @@ def dissipation(
         floor = np.maximum(_SMALLEST_SHARE_OF_MEAN * means, np.finfo(float).tiny)
         fisher = np.einsum("cqk,cqk->cq", slopes, slopes) / np.maximum(density, floor[:, None])
         rate += float((weights * (temperature**2 * fisher - temperature * cross)).sum())
-    return float(comm.allreduce(rate))
+    return float(elements.comm.allreduce(rate))

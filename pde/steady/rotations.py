@@ -12,7 +12,7 @@ import numpy as np
 
 from meanformer.arrays import Array
 from meanformer.attention import Attention, Sphere
-from meanformer.attention.matrices import multiple_of_identity, times
+from meanformer.attention.matrices import multiple_of_identity
 from meanformer.pde.dg.solver import DensitySolver
 
 # Rates below this share of the largest: a density symmetric about an axis, up to the mesh's error.
@@ -68,8 +68,8 @@ class Rotations:
 
 
 def _is_isotropic(attention: Attention) -> bool:
-    """Whether rotations change nothing: all matrices are multiples of the identity."""
-    matrices = [m for head in attention.all_heads for m in (head.product, head.matrices[2])]
-    if attention.law == "l2":
-        matrices += [times(m.T, m) for head in attention.all_heads for m in head.matrices[:2]]
-    return all(multiple_of_identity(matrix) is not None for matrix in matrices)
+    """Whether rotations change nothing."""
+    return all(
+        attention.rule.is_isotropic(head) and multiple_of_identity(head.matrices[2]) is not None
+        for head in attention.all_heads
+    )

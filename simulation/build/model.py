@@ -7,6 +7,7 @@ import math
 from meanformer.attention import Attention, Head, Model, Schedule, random_values
 from meanformer.simulation.case.attention import AttentionTable, HeadsTable
 from meanformer.simulation.case.types import as_matrix
+from meanformer.attention.laws import PARAMETERS
 
 
 def build_model(table: AttentionTable, dimension: int, end: float) -> Model:
@@ -34,6 +35,6 @@ def _attention(table: AttentionTable, layer: HeadsTable, dimension: int) -> Atte
         Head(*(as_matrix(entry, dimension) for entry in (head.query, head.key, head.value)))
         for head in layer.all_heads
     )
-    # What a law does not have, it does not read.
-    offset, tie_tolerance = table.offset or 0.0, table.tie_tolerance or 0.0
-    return Attention(table.law, table.beta, heads=heads, offset=offset, tie_tolerance=tie_tolerance)
+    given = {name: getattr(table, name) for name in PARAMETERS}
+    own = {name: number for name, number in given.items() if number is not None}
+    return Attention(table.law, table.beta, heads=heads, **own)

@@ -1,10 +1,11 @@
 """The ``[attention]`` table: the velocity as a function of the measure and, in layers, of time."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from pydantic import Field, model_validator
 
+from meanformer.attention.laws import LAWS, PARAMETERS, LawName
 from meanformer.simulation.case.errors import Problems, refuse
 from meanformer.simulation.case.types import Matrix, NonNegative, Off, Positive, Table
 
@@ -22,8 +23,6 @@ __all__ = [
 MOST_LAYERS = 100_000
 
 _MATRICES = ("query", "key", "value")
-_LAW_OF = {"offset": "sigmoid", "tie_tolerance": "hardmax"}  # keys that one law alone has
-_DEFAULTS = {"sigmoid": {"offset": 0.0}, "hardmax": {"tie_tolerance": 1e-12}}
 
 
 class HeadTable(Table):
@@ -76,9 +75,7 @@ class RandomValuesTable(Table):
 class LawTable(Table):
     """How logits become the velocity: what all layers have in common."""
 
-    law: Literal["softmax", "unnormalised", "linear", "l2", "sigmoid", "sinkhorn", "hardmax"] = (
-        "softmax"
-    )
+    law: LawName = "softmax"
     """How logits become weights: see [below](#laws)."""
     beta: float
     r"""The inverse temperature: logits are $\beta\langle Qx, Ky\rangle$; of any sign."""
@@ -92,7 +89,7 @@ class LawTable(Table):
     def _keys_of_the_law(self) -> "LawTable":
         problems = [
             (key, f"not allowed with law = {self.law!r}; must be left out, or law be {law!r}")
-            for key, law in _LAW_OF.items()
+            for key, (law, _) in PARAMETERS.items()
             if getattr(self, key) is not None and self.law != law
         ]
         refuse(problems)
@@ -129,13 +126,13 @@ _Heads = TypeVar("_Heads", bound=HeadTable)
 def with_default_model(attention: AttentionTable) -> AttentionTable:
     """``attention`` with the defaults that depend on other keys.
 
-    Those are the identity for each matrix that nothing stands in place of, and the keys of the
-    sigmoid and hardmax laws.
+    Those are the identity for each matrix that nothing stands in place of, and the keys that the
+    law alone has.
     """
     update = {
-        key: default
-        for key, default in _DEFAULTS.get(attention.law, {}).items()
-        if getattr(attention, key) is None
+        parameter.name: parameter.default
+        for parameter in LAWS[attention.law].parameters()
+        if getattr(attention, parameter.name) is None
     }
     attention = attention.model_copy(update=update)
     if attention.layers is not None:

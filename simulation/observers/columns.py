@@ -6,13 +6,56 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
-from meanformer.attention import Model
+from meanformer.attention import Attention, Model
+from meanformer.attention.energy import EnergyOfMeasure, InteractionEnergy
 from meanformer.simulation.controller import Observer
 from meanformer.simulation.output.tables import Table
 from meanformer.simulation.state import State
+from meanformer.solvers import MeasureSolver
 
 Row = dict[str, float]
-S = TypeVar("S", contravariant=True)
+S = TypeVar("S", bound=MeasureSolver, contravariant=True)
+ObservedS = TypeVar("ObservedS", bound=MeasureSolver, covariant=True)
+
+
+class Observed(Generic[ObservedS]):
+    """A solver at a sample, with what several columns need of it.
+
+    Args:
+        solver: The solver.
+        model: The attention as a function of time.
+    """
+
+    def __init__(self, solver: ObservedS, model: Model) -> None:
+        self.solver, self.model = solver, model
+        self._prepared: InteractionEnergy | None = None
+        self._energy: EnergyOfMeasure | None = None
+
+    @property
+    def attention(self) -> Attention:
+        """The attention at the solver's time; where it changes at this time, what begins."""
+        time = self.solver.time
+        return self.model.during(time).at(time)
+
+    def renew(self) -> None:
+        """Forget what was evaluated at the last sample."""
+        self._energy = None
+
+    def energy(self) -> EnergyOfMeasure | None:
+        """The interaction energy; None for a law that has none. Collective.
+
+        Attention is prepared once for points that do not move, and evaluated once a sample.
+        """
+        if self._energy is None and self.attention.rule.energetic:
+            solver, attention, known = self.solver, self.attention, self._prepared
+            if (
+                known is None
+                or known.attention is not attention
+                or known.points is not solver.points
+            ):
+                known = InteractionEnergy(attention, solver.points, solver.space, solver.comm)
+            self._prepared, self._energy = known, known(solver.weights)
+        return self._energy
 
 
 @dataclass(frozen=True)
@@ -21,23 +64,22 @@ class Part(Generic[S]):
 
     Attributes:
         meanings: What the documentation says of them, by their names there: "min, max", "cov_ij".
-        prepare: Does for a solver and a model what is done once. What it returns makes of the
-            columns before these their numbers at the solver's time, all dimensionless. Both are
-            collective.
+        prepare: Does for a solver what is done once. What it returns makes of the columns before
+            these their numbers at the solver's time, all dimensionless. Both are collective.
     """
 
     meanings: Mapping[str, str]
-    prepare: Callable[[S, Model], Callable[[Row], Row]]
+    prepare: Callable[[Observed[S]], Callable[[Row], Row]]
 
 
-def alone(numbers: Callable[[S], Row]) -> Callable[[S, Model], Callable[[Row], Row]]:
+def alone(numbers: Callable[[S], Row]) -> Callable[[Observed[S]], Callable[[Row], Row]]:
     """``prepare`` of a part that needs the solver alone."""
-    return lambda solver, model: lambda row: numbers(solver)
+    return lambda observed: lambda row: numbers(observed.solver)
 
 
-def empty(*names: str) -> Callable[[object, Model], Callable[[Row], Row]]:
+def empty(*names: str) -> Callable[[Observed[S]], Callable[[Row], Row]]:
     """``prepare`` of a part that this table has for the sake of another."""
-    return lambda solver, model: lambda row: dict.fromkeys(names, float("nan"))
+    return lambda observed: lambda row: dict.fromkeys(names, float("nan"))
 
 
 class Diagnostics(Observer, Generic[S]):
@@ -54,10 +96,12 @@ class Diagnostics(Observer, Generic[S]):
     def __init__(self, table: Table, solver: S, model: Model) -> None:
         """Prepare all parts. Collective."""
         self._table = table
-        self._prepared = [part.prepare(solver, model) for part in self.parts]
+        self._observed = Observed(solver, model)
+        self._prepared = [part.prepare(self._observed) for part in self.parts]
 
     def sample(self, state: State) -> None:
         """Add a row."""
+        self._observed.renew()
         row: Row = {}
         for numbers in self._prepared:
             row |= numbers(row)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from meanformer.attention import Euclidean, Model
-from meanformer.attention.energy import ENERGETIC
+from meanformer.attention import Euclidean
 from meanformer.pde import DensitySolver
 from meanformer.pde.dg.dissipation import dissipation
 from meanformer.pde.dg.resolution import Resolution, halvings_needed
 from meanformer.simulation.observers import diagnostics as d
-from meanformer.simulation.observers.columns import Diagnostics, Part, Row, alone
+from meanformer.simulation.observers.columns import Diagnostics, Observed, Part, Row, alone
 
 
 def _range(solver: DensitySolver) -> Row:
@@ -18,19 +17,18 @@ def _range(solver: DensitySolver) -> Row:
     return {"min": low, "max": high}
 
 
-def _free_energy(
-    solver: DensitySolver, model: Model, energy: float, entropy: float
-) -> dict[str, float]:
+def _free_energy(observed: Observed[DensitySolver], row: Row) -> Row:
     """F = kappa H - E and -dF/dt; nan for a law that has no energy. Collective."""
-    attention, kappa = model.during(solver.time).at(solver.time), solver.temperature
-    falls = float("nan")
-    if attention.law in ENERGETIC:
-        falls = dissipation(solver.elements, attention, solver.values, kappa)
-    return {"free_energy": kappa * entropy - energy, "dissipation": falls}
+    solver, energy = observed.solver, observed.energy()
+    falls, kappa = float("nan"), solver.temperature
+    if energy is not None:
+        falls = dissipation(solver.elements, energy, solver.values, kappa)
+    return {"free_energy": kappa * row["entropy"] - row["energy"], "dissipation": falls}
 
 
-def _resolution(solver: DensitySolver, model: Model) -> Callable[[Row], Row]:
+def _resolution(observed: Observed[DensitySolver]) -> Callable[[Row], Row]:
     """Compile once what measures the jumps. Collective."""
+    solver = observed.solver
     resolution = Resolution(solver.elements, solver.temperature > 0)
 
     def numbers(row: Row) -> Row:
@@ -63,9 +61,7 @@ OF_DENSITY: tuple[Part[DensitySolver], ...] = (
             r"and as long as no mass is at a boundary. Gradients see the jumps of $\rho$ at "
             "facets, so that it is as accurate as the energy",
         },
-        lambda solver, model: (
-            lambda row: _free_energy(solver, model, row["energy"], row["entropy"])
-        ),
+        lambda observed: lambda row: _free_energy(observed, row),
     ),
     Part(
         {

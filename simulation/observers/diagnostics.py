@@ -6,10 +6,9 @@ from meanformer.mpi import MPI
 
 import numpy as np
 
-from meanformer.attention import Model, Sphere, interaction_energy
-from meanformer.attention.energy import ENERGETIC
+from meanformer.attention import Sphere
 from meanformer.attention.transforms import circle, sphere
-from meanformer.simulation.observers.columns import Diagnostics, Part, Row, alone, empty
+from meanformer.simulation.observers.columns import Diagnostics, Observed, Part, Row, alone, empty
 from meanformer.solvers import MeasureSolver, Tokens, WeightedPoints
 
 HARMONICS = 8
@@ -17,19 +16,6 @@ _LARGEST_DIMENSION_OF_MOMENTS = 8
 # Of the terms of a sum: smaller values are their round-off, and their digits would depend on the
 # number of ranks.
 _ROUND_OFF = 1e-14
-
-
-def energy(solver: MeasureSolver, model: Model) -> float:
-    """The interaction energy of a solver's measure, for the attention at its time. Collective.
-
-    Returns:
-        ``interaction_energy``; nan for a law that has none. Where the attention changes at this
-        very time, it is that of the layer that begins.
-    """
-    attention = model.during(solver.time).at(solver.time)
-    if attention.law not in ENERGETIC:
-        return float("nan")
-    return interaction_energy(attention, solver.points, solver.weights, solver.space, solver.comm)
 
 
 def moments(solver: WeightedPoints) -> Row:
@@ -91,6 +77,12 @@ def _rounded(value: float, scale: float = 1.0) -> float:
     return 0.0 if abs(value) < _ROUND_OFF * scale else float(value)
 
 
+def _energy(observed: Observed) -> float:
+    """``interaction_energy``; nan for a law that has none. Collective."""
+    energy = observed.energy()
+    return float("nan") if energy is None else energy.value()
+
+
 TIME = Part[MeasureSolver]({"t": "time"}, alone(lambda solver: {"t": solver.time}))
 MASS = Part[MeasureSolver](
     {"mass": r"$\int d\mu$, which stays 1 but for what leaves through a boundary"},
@@ -105,7 +97,7 @@ ENERGY = Part[MeasureSolver](
         "energy": "the interaction energy of the law, see below; empty for sigmoid and hardmax, "
         "which have none"
     },
-    lambda solver, model: lambda row: {"energy": energy(solver, model)},
+    lambda observed: lambda row: {"energy": _energy(observed)},
 )
 ENTROPY = {"entropy": r"$\int \rho\log\rho$; empty for tokens"}
 MOMENTS = Part[MeasureSolver](

@@ -109,7 +109,6 @@ def test_the_energy_checks_its_arguments(law, beta):
 @pytest.mark.parametrize(
     ("wrong", "match"),
     [
-        ({"precision": "half"}, "precision is 'half'; allowed: double, single"),
         ({"backend": "fast"}, "backend is 'fast'; allowed: auto, harmonic, laplace, direct"),
         ({"tolerance": "x"}, "tolerance"),
         ({"weights": WEIGHTS * 1j}, "weights must be real numbers"),
@@ -139,19 +138,6 @@ def test_hardmax_knows_the_sign_of_beta_only(beta):
     assert np.array_equal(
         v, Attention("hardmax", np.sign(beta)).velocity(POINTS, POINTS, WEIGHTS, PLANE)
     )
-
-
-@pytest.mark.parametrize(
-    "law", ["softmax", "unnormalised", "linear", "l2", "sigmoid", "sinkhorn", "hardmax"]
-)
-@pytest.mark.parametrize("dimension", [3, 12])
-def test_single_precision(law, dimension):
-    points = np.random.default_rng(2).normal(size=(50, dimension)) / np.sqrt(dimension)
-    space, weights = Euclidean(dimension), np.full(50, 1 / 50)
-    attention = Attention(law, 2.0)
-    single = attention.velocity(points, points, weights, space, precision="single")
-    double = attention.velocity(points, points, weights, space)
-    assert np.abs(single - double).max() < 1e-5 * np.abs(double).max()
 
 
 def test_warm_starts_need_as_many_points():

@@ -1,7 +1,6 @@
 """Laws, heads and layers of a case, from its keys to whole runs."""
 
 import csv
-from typing import get_args
 
 from mpi4py import MPI
 
@@ -10,13 +9,12 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from meanformer.attention import Attention, Schedule, interaction_energy, random_values
-from meanformer.attention.attention import Law
+from meanformer.attention.laws import LAWS
 from meanformer.particles import TokenSolver
 from meanformer.simulation import Case, run
 from meanformer.simulation.build.model import build_model
 
 WORLD = MPI.COMM_WORLD
-LAWS = get_args(Law)
 TURN = [[0.0, -1.0, 0.0], [1.0, 0.0, 0.2], [0.0, 0.3, 0.5]]
 BACK = [[-entry for entry in row] for row in TURN]
 TILT = [[0.5, 0.2, -0.1], [0.3, -0.4, 0.8]]

@@ -13,17 +13,11 @@ from typing import NamedTuple
 from meanformer.mpi import MPI
 
 import numpy as np
-import numpy.typing as npt
 
 from meanformer.arrays import Array
-from meanformer.attention.backends.direct.pairs import PairKernel, PairSums, Precision
-from meanformer.attention.backends.direct.tiles import (
-    raise_to_row_maxima,
-    turn_exponentials,
-    turn_indicators,
-    turn_logistics,
-)
-from meanformer.attention.backends.kernels import Exponential, Hardmax, Sigmoid
+from meanformer.attention.backends.direct.pairs import PairSums
+from meanformer.attention.backends.direct.tiles import raise_to_row_maxima
+from meanformer.attention.backends.kernels import Exponential, Kernel
 from meanformer.threads import threads
 
 # Larger than L2 cache, for which matrix products are faster: measured on Zen 5.
@@ -35,10 +29,10 @@ _SLACK = 8.0
 class _Block(NamedTuple):
     """One rank's points: ``shape=(n, r)``, ``(d, n)``, ``(n,)`` and ``(n,)``."""
 
-    keys: npt.NDArray
-    values: npt.NDArray
-    factors: npt.NDArray
-    bias: npt.NDArray
+    keys: Array
+    values: Array
+    factors: Array
+    bias: Array
 
 
 class BlockedSums(PairSums[_Block]):
@@ -50,23 +44,20 @@ class BlockedSums(PairSums[_Block]):
         keys: Array,
         values: Array,
         comm: MPI.Comm | None,
-        kernel: PairKernel = Exponential(),
-        precision: Precision = "double",
+        kernel: Kernel = Exponential(),
     ) -> None:
         """See ``PairSums``."""
         group = int(np.clip(len(queries) // (2 * threads()), 32, _TARGETS))
-        super().__init__(queries, keys, values, comm, kernel, precision, group)
+        super().__init__(queries, keys, values, comm, kernel, group)
 
-    def _block(
-        self, keys: npt.NDArray, values: npt.NDArray, factors: npt.NDArray, bias: npt.NDArray
-    ) -> _Block:
+    def _block(self, keys: Array, values: Array, factors: Array, bias: Array) -> _Block:
         # Matrix products like their factors turned so.
         return _Block(keys.T.copy(), values, factors, bias)
 
-    def _logits(self, group: slice, block: _Block) -> Iterator[tuple[npt.NDArray, slice]]:
+    def _logits(self, group: slice, block: _Block) -> Iterator[tuple[Array, slice]]:
         """Logits without bias of a group with some points after others, to be overwritten."""
         queries, count = self._queries[group], len(block.bias)
-        space = np.empty(len(queries) * _POINTS, self._type)
+        space = np.empty(len(queries) * _POINTS)
         for first in range(0, count, _POINTS):
             some = slice(first, min(first + _POINTS, count))
             shape = len(queries), some.stop - first
@@ -78,24 +69,16 @@ class BlockedSums(PairSums[_Block]):
             raise_to_row_maxima(logits, block.bias[some], references)
 
     def _add(self, group: slice, block: _Block, references: Array, sums: Array) -> None:
-        turn = _TURN[type(self._kernel)]
-        product = np.empty((len(sums), len(block.values)), self._type)
+        product = np.empty((len(sums), len(block.values)))
         for logits, some in self._logits(group, block):
             bias = block.bias[some]
-            if isinstance(self._kernel, Exponential):
+            if self._kernel.exponential:
                 maxima = references.copy()
                 raise_to_row_maxima(logits, bias, maxima)
                 raised = np.where(maxima > references + _SLACK, np.ceil(maxima), references)
                 if np.any(raised != references):
                     sums *= np.exp2(references - raised)[:, None]
                     references[:] = raised
-            turn(logits, bias, block.factors[some], references.astype(self._type), sums[:, 0])
+            self._kernel.turn(logits, bias, block.factors[some], references, sums[:, 0])
             if len(block.values):
                 sums[:, 1:] += np.matmul(logits, block.values[:, some].T, out=product)
-
-
-_TURN = {
-    Exponential: turn_exponentials,
-    Sigmoid: turn_logistics,
-    Hardmax: turn_indicators,
-}

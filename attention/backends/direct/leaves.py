@@ -71,14 +71,14 @@ class Leaves(NamedTuple):
         """The leaves of sorted points.
 
         Args:
-            points: ``shape=(d, n)``, n > 0, in the precision in which logits will be computed.
+            points: ``shape=(d, n)``, n > 0.
             bias: b, ``shape=(n,)``.
         """
         starts = np.arange(0, points.shape[1], LEAF)
         low = np.minimum.reduceat(points, starts, axis=1).T.astype(float)
         high = np.maximum.reduceat(points, starts, axis=1).T.astype(float)
         squares = np.maximum.reduceat(np.einsum("ij,ij->j", points, points), starts)
-        round_off = 4 * len(points) * float(np.finfo(points.dtype).eps)
+        round_off = 4 * len(points) * float(np.finfo(float).eps)
         halves = (high - low) / 2 + round_off * np.maximum(np.abs(low), np.abs(high))
         radii = (1 + round_off) * np.sqrt(squares.astype(float))
         tops = np.maximum.reduceat(bias, starts).astype(float)

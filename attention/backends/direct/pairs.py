@@ -10,29 +10,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 from meanformer.mpi import MPI
 
 import numpy as np
-import numpy.typing as npt
 
 from meanformer.arrays import Array
 from meanformer.attention.backends.backend import Sums
 from meanformer.attention.backends.direct.ring import around_the_ring
-from meanformer.attention.backends.kernels import Exponential, Hardmax, Sigmoid
+from meanformer.attention.backends.kernels import LOG2_E, NOTHING, Kernel
 from meanformer.attention.backends.workers import share_out
 
-Precision = Literal["double", "single"]
-PairKernel = Exponential | Sigmoid | Hardmax
 Block = TypeVar("Block")
 
-LOG2_E = float(np.log2(np.e))
 #: Dimension from which ``BlockedSums`` is faster than ``DirectSums``: matrix products with fewer
 #: columns take as long (1.5 ns a pair on Zen 5 in dimension 8, by either).
 BLOCKED_FROM = 8
-# In place of minus infinity, of which differences would not be numbers.
-NOTHING = -1e30
 # Fewer pairs are summed in less time than it takes to start threads.
 _PAIRS_WORTH_THREADS = 300_000
 
@@ -48,9 +42,8 @@ class PairSums(ABC, Generic[Block]):
         values: v of this rank's points, ``shape=(n, d)``. If they are the keys, other ranks get
             both at once.
         comm: The ranks over which the points are distributed, or None.
-        kernel: A function of the logits <xi, eta>. For ``Sigmoid`` and ``Hardmax`` there are no
+        kernel: A function of the logits <xi, eta>. Unless it is exponential, there are no
             ``log_factors``, and ``log_scale`` is zero.
-        precision: Of the terms; sums of many are in double precision.
         group: How many targets a thread takes at a time.
     """
 
@@ -60,18 +53,14 @@ class PairSums(ABC, Generic[Block]):
         keys: Array,
         values: Array,
         comm: MPI.Comm | None,
-        kernel: PairKernel,
-        precision: Precision,
+        kernel: Kernel,
         group: int,
     ) -> None:
         """Lay out the points by rows, one coordinate after another."""
-        self._comm, self._kernel, self._precision = comm, kernel, precision
-        self._type = np.dtype(np.float64 if precision == "double" else np.float32)
-        # Logits are bits wherever compiled code takes powers of two.
-        in_units = queries if isinstance(kernel, Hardmax) else LOG2_E * queries
-        self._queries = np.ascontiguousarray(in_units, self._type)
+        self._comm, self._kernel = comm, kernel
+        self._queries: Array = np.ascontiguousarray(kernel.unit * queries)
         rows = [keys.T] if values is keys else [keys.T, values.T]
-        self._rows = np.vstack(rows).astype(self._type)
+        self._rows = np.vstack(rows)
         self._keys = slice(keys.shape[1])
         self._values = slice(len(self._rows) - values.shape[1], len(self._rows))
         targets = len(queries)
@@ -93,29 +82,26 @@ class PairSums(ABC, Generic[Block]):
         """``log_scale``, and Z beside the moment of these rows, ``shape=(m, 1 + rows)``."""
         bias = np.where(weights != 0, 0.0, NOTHING)
         factors = weights
-        if isinstance(self._kernel, Exponential):
+        if self._kernel.exponential:
             factors, exponents = np.frexp(weights)
             bias += exponents
             if log_factors is not None:
                 bias += LOG2_E * log_factors
-        own = np.vstack([self._rows, factors, bias]).astype(self._type)
+        own = np.vstack([self._rows, factors, bias])
 
-        references = np.full(len(self._queries), NOTHING)
+        references = np.full(len(self._queries), self._kernel.reference)
         sums = np.zeros((len(self._queries), 1 + values.stop - values.start))
-        match self._kernel:
-            case Sigmoid(offset):
-                references[:] = -LOG2_E * offset
-            case Hardmax(tie_tolerance):
-                self._meet_all(own, values, self._raise_to_maxima, references, sums)
-                longest = largest(lengths(self._rows[self._keys, weights != 0].T), self._comm)
-                references -= tie_tolerance * longest * lengths(self._queries)
+        if self._kernel.tie_tolerance is not None:
+            self._meet_all(own, values, self._raise_to_maxima, references, sums)
+            longest = largest(lengths(self._rows[self._keys, weights != 0].T), self._comm)
+            references -= self._kernel.tie_tolerance * longest * lengths(self._queries)
         self._meet_all(own, values, self._add, references, sums)
-        scaled = isinstance(self._kernel, Exponential) & (references > NOTHING / 2)
+        scaled = self._kernel.exponential & (references > NOTHING / 2)
         return np.where(scaled, references / LOG2_E, 0.0), sums
 
     def _meet_all(
         self,
-        own: npt.NDArray,
+        own: Array,
         values: slice,
         meet: Callable[[slice, Block, Array, Array], None],
         references: Array,
@@ -134,9 +120,7 @@ class PairSums(ABC, Generic[Block]):
             share_out(work, self._groups, pairs > _PAIRS_WORTH_THREADS)
 
     @abstractmethod
-    def _block(
-        self, keys: npt.NDArray, values: npt.NDArray, factors: npt.NDArray, bias: npt.NDArray
-    ) -> Block:
+    def _block(self, keys: Array, values: Array, factors: Array, bias: Array) -> Block:
         """Prepare one rank's points, ``shape=(r, n)``, ``(d, n)``, ``(n,)`` and ``(n,)``, n > 0."""
 
     @abstractmethod
@@ -149,10 +133,7 @@ class PairSums(ABC, Generic[Block]):
 
 
 def direct_cost(targets: int, points: int, dimension: int) -> float:
-    """Seconds on one core (Zen 5) for the sums over all pairs by the faster backend.
-
-    In double precision, where no pair is left out; half of it in single precision.
-    """
+    """Seconds on one core (Zen 5) for the sums over all pairs by the faster backend."""
     if dimension <= 3:
         pair = 0.48e-9
     elif dimension < BLOCKED_FROM:
@@ -162,7 +143,7 @@ def direct_cost(targets: int, points: int, dimension: int) -> float:
     return pair * targets * points
 
 
-def lengths(vectors: npt.NDArray) -> Array:
+def lengths(vectors: Array) -> Array:
     """|v| of vectors, ``shape=(n, d)`` to ``shape=(n,)``."""
     squares: Array = np.einsum("ij,ij->i", vectors, vectors)
     return np.sqrt(squares)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeVar
 
 from meanformer.mpi import MPI
 
 import numpy as np
-import numpy.typing as npt
 
-Number = TypeVar("Number", np.float64, np.float32)
+from meanformer.arrays import Array
 
 
-def around_the_ring(
-    block: npt.NDArray[Number], comm: MPI.Comm | None
-) -> Iterator[npt.NDArray[Number]]:
+def around_the_ring(block: Array, comm: MPI.Comm | None) -> Iterator[Array]:
     """Yield the blocks of all ranks, this rank's own first, while the next one is on its way.
 
     Collective over ``comm``; every rank must take all of the blocks. Each rank sends, in all, the

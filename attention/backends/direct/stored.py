@@ -10,12 +10,11 @@ from functools import cached_property
 from meanformer.mpi import MPI
 
 import numpy as np
-from scipy.special import expit
 
 from meanformer.arrays import Array
 from meanformer.attention.backends.backend import Sums
 from meanformer.attention.backends.direct.sums import DirectSums
-from meanformer.attention.backends.kernels import Exponential, Sigmoid
+from meanformer.attention.backends.kernels import Kernel
 
 #: More pairs do not fit into a core's own cache.
 MOST_PAIRS = 65_536
@@ -26,7 +25,7 @@ _SIZES = 1e-100, 1e100
 
 
 class StoredSums:
-    """``Backend`` of the exponential and the sigmoid for few pairs and moderate logits.
+    """``Backend`` of smooth functions of the logits for few pairs and moderate logits.
 
     Weights or factors of extreme sizes are left to the direct sum.
 
@@ -38,21 +37,14 @@ class StoredSums:
     """
 
     def __init__(
-        self, queries: Array, points: Array, comm: MPI.Comm | None, kernel: Exponential | Sigmoid
+        self, queries: Array, points: Array, comm: MPI.Comm | None, kernel: Kernel
     ) -> None:
         """Evaluate the kernel for this rank's targets and all ranks' points. Collective."""
         self._arguments = queries, points, comm, kernel
         self._comm = None if comm is None or comm.size == 1 else comm
         self._counts = [len(points)] if self._comm is None else self._comm.allgather(len(points))
         everywhere = np.stack([self._gather(column) for column in points.T], axis=1)
-        logits = queries @ everywhere.T
-        self._log_scale: Array = np.zeros(len(queries))
-        match kernel:
-            case Exponential():
-                self._log_scale = logits.max(axis=1, initial=-LARGEST_LOGIT)
-                self._kernel: Array = np.exp(logits - self._log_scale[:, None])
-            case Sigmoid(offset):
-                self._kernel = expit(logits + offset)
+        self._kernel, self._log_scale = kernel.dense(queries, everywhere, None)
         self._columns = np.column_stack([np.ones(len(everywhere)), everywhere])
         self._size = float(np.abs(everywhere).max(initial=0.0)) or 1.0
 

@@ -6,41 +6,28 @@ left out: on S^2 at beta = 1000 that is 95 % of the pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from meanformer.mpi import MPI
 
 import numpy as np
-import numpy.typing as npt
 
 from meanformer.arrays import Array
 from meanformer.attention.backends.direct.leaves import Integers, Kept, Leaves, leaf_order
-from meanformer.attention.backends.direct.pairs import (
-    LOG2_E,
-    NOTHING,
-    PairKernel,
-    PairSums,
-    Precision,
-    largest,
-    lengths,
-)
+from meanformer.attention.backends.direct.pairs import PairSums, largest, lengths
 from meanformer.attention.backends.direct.tiles import (
     COLUMNS,
     COORDINATES,
     LANES,
     LEAF,
     STRIP,
-    add_exponentials,
-    add_indicators,
-    add_logistics,
     raise_to_maxima,
 )
-from meanformer.attention.backends.kernels import Exponential, Hardmax, Sigmoid
+from meanformer.attention.backends.kernels import LOG2_E, NOTHING, Exponential, Kernel
 from meanformer.threads import threads
 
 # Bits by which a term may exceed its reference: sums of many still fit.
-_HEADROOM = {"double": 500.0, "single": 50.0}
+_HEADROOM = 500.0
 # What is left out is, all together, e^-40 of the largest term.
 _NEGLIGIBLE = 40.0
 # Fewer pairs are summed in less time than it takes to sort points.
@@ -57,9 +44,9 @@ class _Block(NamedTuple):
         leaves: Of these points.
     """
 
-    keys: npt.NDArray
-    bias: npt.NDArray
-    values: npt.NDArray
+    keys: Array
+    bias: Array
+    values: Array
     leaves: Leaves
 
 
@@ -71,7 +58,6 @@ class DirectSums(PairSums[_Block]):
         points: This rank's points y, ``shape=(n, d)``.
         comm: The ranks over which the points are distributed, or None.
         kernel: See ``PairSums``.
-        precision: See ``PairSums``.
 
     Attributes:
         met: How many points each target has met so far, those left out not counted,
@@ -83,8 +69,7 @@ class DirectSums(PairSums[_Block]):
         queries: Array,
         points: Array,
         comm: MPI.Comm | None,
-        kernel: PairKernel = Exponential(),
-        precision: Precision = "double",
+        kernel: Kernel = Exponential(),
     ) -> None:
         """Sort targets and points into leaves, where that can pay."""
         self.met = np.zeros(len(queries), int)
@@ -97,12 +82,10 @@ class DirectSums(PairSums[_Block]):
         group = int(np.clip(len(queries) // (4 * threads()) // STRIP, 1, 8)) * STRIP
         self._order: Integers = np.arange(len(points))
         self._target_order: Integers = np.arange(len(queries))
-        if pays and not isinstance(kernel, Sigmoid):
+        if pays and kernel.local:
             self._order, self._target_order = leaf_order(points, LEAF), leaf_order(queries, STRIP)
         points = points[self._order]
-        super().__init__(
-            queries[self._target_order], points, points, comm, kernel, precision, group
-        )
+        super().__init__(queries[self._target_order], points, points, comm, kernel, group)
         self._queries = _padded(self._queries, 1, COORDINATES)
 
     def _evaluate(
@@ -115,9 +98,7 @@ class DirectSums(PairSums[_Block]):
         log_scale[self._target_order], sums[self._target_order] = sorted_
         return log_scale, sums
 
-    def _block(
-        self, keys: npt.NDArray, values: npt.NDArray, factors: npt.NDArray, bias: npt.NDArray
-    ) -> _Block:
+    def _block(self, keys: Array, values: Array, factors: Array, bias: Array) -> _Block:
         columns = np.vstack([factors, factors * values])
         # What is done in registers takes four columns, even for the partition alone.
         whole = COLUMNS if len(values) or len(keys) <= COORDINATES else 1
@@ -136,16 +117,17 @@ class DirectSums(PairSums[_Block]):
         raise_to_maxima(queries, block.keys, block.bias, kept & ~near, references)
 
     def _add(self, group: slice, block: _Block, references: Array, sums: Array) -> None:
-        match self._kernel:
-            case Exponential():
-                kept = self._raise_references(group, block, references, sums)
-                self._add_leaves(add_exponentials, kept, group, block, references, sums)
-            case Sigmoid():
-                kept = np.ones((-(-len(sums) // STRIP), len(block.leaves.tops)), bool)
-                self._add_leaves(add_logistics, kept, group, block, references, sums)
-            case Hardmax():
-                kept, _ = block.leaves.reach(self._queries[group], references)
-                self._add_leaves(add_indicators, kept, group, block, references, sums)
+        if self._kernel.exponential:
+            kept = self._raise_references(group, block, references, sums)
+        elif self._kernel.local:
+            kept, _ = block.leaves.reach(self._queries[group], references)
+        else:
+            kept = np.ones((-(-len(sums) // STRIP), len(block.leaves.tops)), bool)
+        queries = self._queries[group]
+        added = np.zeros((len(queries), len(block.values)))
+        self._kernel.add(queries, references, block.keys, block.bias, block.values, kept, added)
+        sums += added[:, : sums.shape[1]]
+        self.met[group] += np.repeat(LEAF * kept.sum(axis=1), STRIP)[: len(queries)]
 
     def _raise_references(
         self, group: slice, block: _Block, references: Array, sums: Array
@@ -156,7 +138,7 @@ class DirectSums(PairSums[_Block]):
         near = leaves.nearest(queries)
         raise_to_maxima(queries, block.keys, block.bias, near, maxima)
         kept, excess = leaves.reach(queries, maxima - self._margin)
-        if excess > _HEADROOM[self._precision] + self._margin:
+        if excess > _HEADROOM + self._margin:
             raise_to_maxima(queries, block.keys, block.bias, kept & ~near, maxima)
             kept, _ = leaves.reach(queries, maxima - self._margin)
         np.rint(maxima, out=maxima)
@@ -164,25 +146,8 @@ class DirectSums(PairSums[_Block]):
         references[:] = maxima
         return kept
 
-    def _add_leaves(
-        self,
-        add: Callable[..., None],
-        kept: Kept,
-        group: slice,
-        block: _Block,
-        references: Array,
-        sums: Array,
-    ) -> None:
-        """Add the terms of the leaves that are kept."""
-        queries = self._queries[group]
-        c = references.astype(self._type)
-        added = np.zeros((len(queries), len(block.values)))
-        add(queries, c, block.keys, block.bias, block.values, kept, added)
-        sums += added[:, : sums.shape[1]]
-        self.met[group] += np.repeat(LEAF * kept.sum(axis=1), STRIP)[: len(queries)]
 
-
-def _padded(array: npt.NDArray, rows: int, columns: int, filling: float = 0.0) -> npt.NDArray:
+def _padded(array: Array, rows: int, columns: int, filling: float = 0.0) -> Array:
     """An array filled up to multiples of rows and columns."""
     fill = [(0, -size % unit) for size, unit in zip(array.shape, (rows, columns), strict=True)]
     return np.pad(array, fill, constant_values=filling)

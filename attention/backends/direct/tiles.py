@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.extending import intrinsic, overload, register_jitable
+from numba.extending import intrinsic, register_jitable
 
 #: Coordinates, columns of values and points come in multiples of these.
 COORDINATES, COLUMNS, LANES = 3, 4, 32
@@ -26,9 +26,9 @@ LEAF, STRIP = 128, 64
 # Three coordinates and four columns of a tile fill two thirds of 48 KiB of L1 cache.
 _TILE = 512
 
-# Minimax polynomials of 2^r, |r| <= 1/2, by Remez exchange of the relative error: 2.1e-16 at
-# degree 10, 7.5e-8 at degree 5. Constant term first.
-_DOUBLE = (
+# Minimax polynomial of 2^r, |r| <= 1/2, by Remez exchange of the relative error: 2.1e-16. Constant
+# term first.
+_POWER = (
     1.0,
     0.6931471805599497,
     0.24022650695908768,
@@ -41,73 +41,39 @@ _DOUBLE = (
     1.0208537904552164e-07,
     7.037279530582804e-09,
 )
-_SINGLE = tuple(
-    np.float32(c)
-    for c in (
-        1.0000000716547142,
-        0.6931469670650352,
-        0.2402211972371072,
-        0.055507132718556444,
-        0.009675541343121328,
-        0.0013276472631950876,
-    )
-)
 
 
+@register_jitable(fastmath={"contract"})
 def power_of_two(t):  # type: ignore[no-untyped-def]
-    """2^t for compiled code, to round-off in the precision of t.
-
-    For t below 1000 (double precision) or 120 (single), and 2^-1021 or 2^-125 in place of less.
-    """
-    raise NotImplementedError("power_of_two is for compiled code")
-
-
-@overload(power_of_two, jit_options={"fastmath": {"contract"}})
-def _power_of_two(t):  # type: ignore[no-untyped-def]
-    return _double if t == numba.types.float64 else _single
-
-
-def _double(t):  # type: ignore[no-untyped-def]
+    """2^t to round-off, for t below 1000; 2^-1021 in place of less."""
     t = max(t, -1021.0)
     k = np.rint(t)
     r = t - k
-    p = _DOUBLE[10] * r + _DOUBLE[9]
-    p = p * r + _DOUBLE[8]
-    p = p * r + _DOUBLE[7]
-    p = p * r + _DOUBLE[6]
-    p = p * r + _DOUBLE[5]
-    p = p * r + _DOUBLE[4]
-    p = p * r + _DOUBLE[3]
-    p = p * r + _DOUBLE[2]
-    p = p * r + _DOUBLE[1]
-    p = p * r + _DOUBLE[0]
+    p = _POWER[10] * r + _POWER[9]
+    p = p * r + _POWER[8]
+    p = p * r + _POWER[7]
+    p = p * r + _POWER[6]
+    p = p * r + _POWER[5]
+    p = p * r + _POWER[4]
+    p = p * r + _POWER[3]
+    p = p * r + _POWER[2]
+    p = p * r + _POWER[1]
+    p = p * r + _POWER[0]
     # 2^r 2^k: k is added to the exponent, which begins at bit 52.
     return np.int64(np.float64(p).view(np.int64) + (np.int64(k) << 52)).view(np.float64)
-
-
-def _single(t):  # type: ignore[no-untyped-def]
-    t = max(t, np.float32(-125.0))
-    k = np.rint(t)
-    r = t - k
-    p = _SINGLE[5] * r + _SINGLE[4]
-    p = p * r + _SINGLE[3]
-    p = p * r + _SINGLE[2]
-    p = p * r + _SINGLE[1]
-    p = p * r + _SINGLE[0]
-    return np.int32(np.float32(p).view(np.int32) + (np.int32(k) << 23)).view(np.float32)
 
 
 @register_jitable(error_model="numpy")
 def logistic(t):  # type: ignore[no-untyped-def]
     """1 / (1 + 2^-t)."""
     power = power_of_two(-abs(t))
-    return (power if t < 0 else 0 * t + 1) / (1 + power)
+    return (power if t < 0 else 1.0) / (1 + power)
 
 
 @register_jitable
 def indicator(t):  # type: ignore[no-untyped-def]
-    """1 for t >= 0, else 0; in the precision of t, which is finite."""
-    return 0 * t + (t >= 0)
+    """1 for t >= 0, else 0."""
+    return 1.0 if t >= 0 else 0.0
 
 
 @intrinsic
@@ -168,9 +134,9 @@ def raise_to_maxima(queries, keys, bias, kept, maxima):  # type: ignore[no-untyp
         keys: y, ``shape=(r, n)``.
         bias: b, ``shape=(n,)``, finite.
         kept: Which leaves each strip of targets meets, ``shape=(strips, k)``.
-        maxima: ``shape=(m,)``, double precision.
+        maxima: ``shape=(m,)``.
     """
-    logits = np.empty(_TILE, bias.dtype)
+    logits = np.empty(_TILE)
     for strip in range(len(kept)):
         leaf, end = _run(kept[strip], 0)
         while leaf < end:
@@ -195,7 +161,7 @@ def _accumulation(term: Callable) -> Callable:
         y0, y1, y2 = keys[0, start:stop], keys[1, start:stop], keys[2, start:stop]
         v0, v1 = values[0, start:stop], values[1, start:stop]
         v2, v3 = values[2, start:stop], values[3, start:stop]
-        b, s0 = bias[start:stop], bias.dtype.type(0)
+        b, s0 = bias[start:stop], 0.0
         s1, s2, s3 = s0, s0, s0
         for j in range(stop - start):
             e = term(_add_product(b[j], x0, x1, x2, y0[j], y1[j], y2[j]) - c)
@@ -214,7 +180,7 @@ def _accumulation(term: Callable) -> Callable:
         for j in range(stop - start):
             terms[j] = term(terms[j] - c)
         for k in range(len(values)):
-            column, total = values[k, start:stop], bias.dtype.type(0)
+            column, total = values[k, start:stop], 0.0
             for j in range(stop - start):
                 total += terms[j] * column[j]
             sums[k] += total
@@ -223,7 +189,7 @@ def _accumulation(term: Callable) -> Callable:
         nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy"
     )
     def accumulate(queries, references, keys, bias, values, kept, sums):  # type: ignore[no-untyped-def]
-        terms = np.empty(_TILE, bias.dtype)
+        terms = np.empty(_TILE)
         small = queries.shape[1] == COORDINATES and len(values) == COLUMNS
         for strip in range(len(kept)):
             leaf, end = _run(kept[strip], 0)
@@ -244,7 +210,7 @@ def _accumulation(term: Callable) -> Callable:
 
 #: Add sum_j k(logit_ij - reference_i) values_j to the sums, for k(t) = 2^t, 1 / (1 + 2^-t) and
 #: t >= 0. Arguments, besides those of ``raise_to_maxima``: references, ``shape=(m,)``, values,
-#: ``shape=(c, n)``, and the sums, ``shape=(m, c)``, double precision.
+#: ``shape=(c, n)``, and the sums, ``shape=(m, c)``.
 add_exponentials = _accumulation(power_of_two)
 add_logistics = _accumulation(logistic)
 add_indicators = _accumulation(indicator)
@@ -269,7 +235,7 @@ def _turning(term: Callable) -> Callable:
     )
     def turn(logits, bias, factors, references, totals):  # type: ignore[no-untyped-def]
         for i in range(len(logits)):
-            row, c, total = logits[i], references[i], bias.dtype.type(0)
+            row, c, total = logits[i], references[i], 0.0
             for j in range(len(row)):
                 row[j] = factors[j] * term((row[j] + bias[j]) - c)
                 total += row[j]

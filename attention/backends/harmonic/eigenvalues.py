@@ -14,8 +14,9 @@ All kernels are divided by their largest value k(+-1) against overflow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from scipy.fft import dct
@@ -29,50 +30,12 @@ LARGEST_DEGREE = {2: 20_000, 3: 3_000}
 _TRUNCATION = 1e-16
 
 
-@dataclass(frozen=True)
-class Exponential:
-    """k(t) = e^{beta t}, the kernel of attention.
+class ZonalKernel(Hashable, Protocol):
+    """A kernel that knows its degree; see ``kernels.Kernel``."""
 
-    Args:
-        beta: Inverse temperature, of any sign, dimensionless.
-    """
-
-    beta: float
-
-    @property
-    def log_largest(self) -> float:
-        """The logarithm of the largest value, |beta|."""
-        return abs(self.beta)
-
-
-@dataclass(frozen=True)
-class Sigmoid:
-    """k(t) = s(beta t + offset), s(u) = 1/(1 + e^{-u}) the logistic function.
-
-    Args:
-        beta: Inverse temperature, of any sign, dimensionless.
-        offset: The logit of orthogonal tokens.
-    """
-
-    beta: float
-    offset: float
-
-    @property
-    def log_largest(self) -> float:
-        """The logarithm of the largest value, s(|beta| + offset)."""
-        top = abs(self.beta) + self.offset
-        return float(min(top, 0.0) - np.log1p(np.exp(-abs(top))))
-
-    def scaled(self, cosines: Array) -> Array:
-        """k(t) / s(|beta| + offset), with its relative accuracy where it is tiny."""
-        logits = self.beta * cosines + self.offset
-        # s(u) = e^{min(u, 0)} / (1 + e^{-|u|}): nothing overflows, nothing cancels.
-        numerator: Array = np.exp(np.minimum(logits, 0) - self.log_largest)
-        denominator: Array = 1 + np.exp(-np.abs(logits))
-        return numerator / denominator
-
-
-Kernel = Exponential | Sigmoid
+    def degree(self, slope: float, dimension: int) -> int | None:
+        """At which degree the series is at round-off; None where it is far too large."""
+        ...
 
 
 def multiplicities(degree: int, dimension: int) -> Array:
@@ -83,65 +46,67 @@ def multiplicities(degree: int, dimension: int) -> Array:
 
 
 @lru_cache
-def degree_for(kernel: Kernel, dimension: int) -> int | None:
+def degree_for(kernel: ZonalKernel, slope: float, dimension: int) -> int | None:
     """The degree at which the expansion of a kernel is at round-off.
 
     Args:
-        kernel: The kernel.
+        kernel: The kernel, a function of slope t.
+        slope: Of any sign, dimensionless.
         dimension: 2 for the circle, 3 for the sphere.
 
     Returns:
         A degree L, at least 2, such that all terms of k beyond it add up to less than 1e-16 of
         its largest value; None if that takes more than ``LARGEST_DEGREE``.
     """
-    largest = LARGEST_DEGREE[dimension]
-    if isinstance(kernel, Exponential):
-        top = _degree_bound(kernel.beta)
-        if top > 2 * largest:
-            return None
-        terms = multiplicities(top, dimension) * _scaled_bessel(abs(kernel.beta), top, dimension)
-        tails = np.cumsum(terms[::-1])[::-1]
-        degree = int(np.argmax(tails < _TRUNCATION))
-    else:
-        degree = _degree_of_sigmoid(kernel)
-    return max(2, degree) if degree <= largest else None
+    degree = kernel.degree(slope, dimension)
+    return max(2, degree) if degree is not None and degree <= LARGEST_DEGREE[dimension] else None
 
 
-def _degree_of_sigmoid(kernel: Sigmoid) -> int:
-    """The degree from the poles of s(beta t + offset), at beta t_j + offset = +-(2j+1) i pi.
+def degree_of_exponential(beta: float, dimension: int) -> int | None:
+    """The degree for e^{beta t}; None where it is far beyond ``LARGEST_DEGREE``."""
+    top = _degree_bound(beta)
+    if top > 2 * LARGEST_DEGREE[dimension]:
+        return None
+    terms = multiplicities(top, dimension) * _scaled_bessel(abs(beta), top, dimension)
+    tails = np.cumsum(terms[::-1])[::-1]
+    return int(np.argmax(tails < _TRUNCATION))
 
-    A pole t_j on the ellipse |t_j + sqrt(t_j^2 - 1)| = r with foci +-1, and its conjugate, add
-    4 / |beta sqrt(t_j^2 - 1)| r^{-l} to the coefficient of cos(l s): terms of modulus r^{-l}, to
-    be added up beyond L. (Legendre coefficients differ by a power of l.)
+
+def degree_of_logistic(beta: float, offset: float, log_largest: float) -> int:
+    """The degree for s(beta t + offset), s(u) = 1/(1 + e^{-u}), by its poles.
+
+    They lie at beta t_j + offset = +-(2j+1) i pi. A pole t_j on the ellipse
+    |t_j + sqrt(t_j^2 - 1)| = r with foci +-1, and its conjugate, add 4 / |beta sqrt(t_j^2 - 1)|
+    r^{-l} to the coefficient of cos(l s): terms of modulus r^{-l}, to be added up beyond L.
+    (Legendre coefficients differ by a power of l.) ``log_largest`` is the logarithm of the
+    largest value.
     """
-    if kernel.beta == 0:
+    if beta == 0:
         return 0
     odd = 2 * np.arange(64) + 1
-    pole = (odd * np.pi * 1j - kernel.offset) / kernel.beta
+    pole = (odd * np.pi * 1j - offset) / beta
     root = np.sqrt(pole - 1) * np.sqrt(pole + 1)
     log_radius = np.log(np.maximum(np.abs(pole + root), np.abs(pole - root)))
-    log_sum = np.log(4 / np.abs(kernel.beta * root)) - np.log(-np.expm1(-log_radius))
-    excess = log_sum - kernel.log_largest - np.log(_TRUNCATION)
+    log_sum = np.log(4 / np.abs(beta * root)) - np.log(-np.expm1(-log_radius))
+    excess = log_sum - log_largest - np.log(_TRUNCATION)
     return int(np.ceil(np.max(excess / log_radius))) + 2
 
 
-def eigenvalues(kernel: Kernel, degree: int, dimension: int) -> Array:
-    """lambda_l / k_max for l = 0..degree.
+def of_exponential(beta: float, degree: int, dimension: int) -> Array:
+    """lambda_l / k_max of e^{beta t} for l = 0..degree, ``shape=(degree+1,)``."""
+    signs = np.sign(beta) ** np.arange(degree + 1)
+    return _scaled_bessel(abs(beta), degree, dimension) * signs
 
-    Args:
-        kernel: The kernel.
-        degree: The largest l, at least ``degree_for`` for the sigmoid.
-        dimension: 2 for the circle, 3 for the sphere.
 
-    Returns:
-        ``shape=(degree+1,)``.
+def of_function(kernel: Callable[[Array], Array], degree: int, dimension: int) -> Array:
+    """lambda_l of any k(t) for l = 0..degree, ``shape=(degree+1,)``.
+
+    By a cosine transform, exact for polynomials of the degree.
     """
-    if isinstance(kernel, Exponential):
-        size = abs(kernel.beta)
-        return _scaled_bessel(size, degree, dimension) * np.sign(kernel.beta) ** np.arange(
-            degree + 1
-        )
-    return _project(kernel, degree, dimension)
+    nodes = degree + 1
+    angle = np.pi * (np.arange(nodes) + 0.5) / nodes
+    on_circle = dct(kernel(np.cos(angle)), type=2) / (2 * nodes)
+    return on_circle if dimension == 2 else _from_circle_to_sphere(on_circle)
 
 
 def slopes(eigenvalue: Array, dimension: int) -> Array:
@@ -196,14 +161,6 @@ def _scaled_bessel(size: float, degree: int, dimension: int) -> Array:
 def _degree_bound(beta: float) -> int:
     """A degree at which the expansion of e^{beta t} is well below round-off."""
     return int(24 + 12 * np.sqrt(abs(beta)) + min(abs(beta), 40.0))
-
-
-def _project(kernel: Sigmoid, degree: int, dimension: int) -> Array:
-    """Eigenvalues by a cosine transform, exact for polynomials of the degree."""
-    nodes = degree + 1
-    angle = np.pi * (np.arange(nodes) + 0.5) / nodes
-    on_circle = dct(kernel.scaled(np.cos(angle)), type=2) / (2 * nodes)
-    return on_circle if dimension == 2 else _from_circle_to_sphere(on_circle)
 
 
 def _from_circle_to_sphere(eigenvalue: Array) -> Array:

@@ -1,8 +1,9 @@
 r"""The harmonic backend: sums of zonal kernels on the circle and the sphere, in linear time.
 
-By Funk-Hecke (module ``zonal``) Z(x) = sum_j w_j k(<x, y_j>) and M(x) = sum_j w_j k(<x, y_j>) y_j
-are expansions in the harmonics of the measure's own moments. Their error is relative to the
-largest value of the kernel; targets where Z is too small for the tolerance are summed directly.
+By Funk-Hecke (module ``eigenvalues``) Z(x) = sum_j w_j k(<x, y_j>) and
+M(x) = sum_j w_j k(<x, y_j>) y_j are expansions in the harmonics of the measure's own moments. Their
+error is relative to the largest value of the kernel; targets where Z is too small for the tolerance
+are summed directly.
 """
 
 from __future__ import annotations
@@ -15,24 +16,21 @@ import numpy as np
 import numpy.typing as npt
 
 from meanformer.arrays import Array
-from meanformer.attention.backends import kernels
 from meanformer.attention.backends.backend import Sums
 from meanformer.attention.backends.direct.sums import DirectSums
 from meanformer.attention.backends.harmonic.eigenvalues import (
-    Exponential,
-    Kernel,
     degree_for,
-    eigenvalues,
     multiplicities,
     radial,
     slopes,
 )
-from meanformer.attention.backends.harmonic.fields import (
-    CircleField,
-    Field,
+from meanformer.attention.backends.harmonic.transforms import (
+    CircleTransforms,
     Multipliers,
-    SphereField,
+    SphereTransforms,
+    Transforms,
 )
+from meanformer.attention.backends.kernels import Kernel
 from meanformer.attention.spaces import Sphere
 from meanformer.attention.transforms.nonuniform import LEAST_ERROR, MODERATE_ERROR, Moments
 
@@ -49,20 +47,21 @@ def absolute_error(degree: int, dimension: int, epsilon: float = LEAST_ERROR) ->
     return 2.5 * epsilon + (4e-17 * degree if dimension == 2 else 6e-19 * degree**2)
 
 
-def _transform_error(kernel: Kernel, degree: int, dimension: int, tolerance: float) -> float:
+def _transform_error(slope: float, degree: int, dimension: int, tolerance: float) -> float:
     """The moderate error where it is within tolerance even of the kernel's least values."""
-    least = tolerance * np.exp(-2 * abs(kernel.beta))
+    least = tolerance * np.exp(-2 * abs(slope))
     fine = absolute_error(degree, dimension, MODERATE_ERROR) < least
     return MODERATE_ERROR if fine else LEAST_ERROR
 
 
-class ZonalSums:
+class HarmonicSums:
     """``Backend`` for zonal kernels on S^1 and S^2; see ``sums``.
 
     Args:
         targets: This rank's targets x, unit vectors, ``shape=(m, d)``, d = 2 or 3.
         points: This rank's points y, unit vectors, ``shape=(n, d)``.
-        kernel: k, one for which ``degree_for`` gives a degree.
+        kernel: A function of the logits slope <x, y>, one for which ``degree_for`` gives a degree.
+        slope: Of any sign, dimensionless.
         tolerance: Of Z, relative, and of the moment, relative to Z; where weights have both
             signs, relative to sum_j |w_j| k(<x, y_j>).
         comm: The ranks over which the points are distributed, or None.
@@ -74,32 +73,35 @@ class ZonalSums:
         targets: Array,
         points: Array,
         kernel: Kernel,
+        slope: float,
         tolerance: float,
         comm: MPI.Comm | None,
         tangential: bool,
     ) -> None:
         """Compute angles and eigenvalues."""
         self._targets, self._points, self._comm = targets, points, comm
-        self._kernel, self._tolerance, self._tangential = kernel, tolerance, tangential
+        self._kernel, self._slope = kernel, slope
+        self._tolerance, self._tangential = tolerance, tangential
         self._dimension = d = points.shape[1]
-        degree = degree_for(kernel, d)
+        degree = degree_for(kernel, slope, d)
         if degree is None:
-            raise ValueError(f"{kernel} takes too many harmonics")
+            raise ValueError(f"{kernel} of {slope:g} t takes too many harmonics")
         self.degree = degree
-        eigenvalue = eigenvalues(kernel, degree + 1, d)
+        eigenvalue = kernel.eigenvalues(slope, degree + 1, d)
         self._multipliers = Multipliers(
             eigenvalue[:-1], slopes(eigenvalue, d), None if tangential else radial(eigenvalue, d)
         )
         self._terms = multiplicities(degree, d) * np.abs(eigenvalue[:-1])
-        self._epsilon = _transform_error(kernel, degree, d, tolerance)
-        field = CircleField if d == 2 else SphereField
-        self._field: Field = field(targets, points, degree, comm, self._epsilon)
+        self._epsilon = _transform_error(slope, degree, d, tolerance)
+        transforms = CircleTransforms if d == 2 else SphereTransforms
+        self._transforms: Transforms = transforms(targets, points, degree, comm, self._epsilon)
+        self._log_largest = kernel.log_largest(slope)
 
     def sums(self, weights: Array, log_factors: Array | None = None) -> Sums:
         """See ``Backend``; moments are tangential if asked for so. Collective."""
         measure = self._measure(weights, log_factors)
-        partition, moment = self._field.sums(measure.moments, self._multipliers)
-        log_scale = np.full(len(partition), self._kernel.log_largest + measure.log_factor)
+        partition, moment = self._transforms.sums(measure.moments, self._multipliers)
+        log_scale = np.full(len(partition), self._log_largest + measure.log_factor)
         far = self._far(partition, measure)
         if far is not None:
             log_scale[far], partition[far], full = self._direct(far).sums(*measure.given)
@@ -110,8 +112,8 @@ class ZonalSums:
     def partition(self, weights: Array, log_factors: Array | None = None) -> tuple[Array, Array]:
         """See ``Backend``. Collective."""
         measure = self._measure(weights, log_factors)
-        partition = self._field.partition(measure.moments, self._multipliers.kernel)
-        log_scale = np.full(len(partition), self._kernel.log_largest + measure.log_factor)
+        partition = self._transforms.partition(measure.moments, self._multipliers.kernel)
+        log_scale = np.full(len(partition), self._log_largest + measure.log_factor)
         far = self._far(partition, measure)
         if far is not None:
             log_scale[far], partition[far] = self._direct(far).partition(*measure.given)
@@ -126,12 +128,12 @@ class ZonalSums:
             log_factor = log_factor if log_factor > -np.inf else 0.0
             weights = weights * np.exp(exponents - log_factor)
         total = self._reduce(float(np.abs(weights).sum()), MPI.SUM)
-        return _Measure(given, log_factor, total, self._field.moments(weights))
+        return _Measure(given, log_factor, total, self._transforms.moments(weights))
 
     def _far(self, partition: Array, measure: _Measure) -> npt.NDArray[np.int64] | None:
         """Indices of this rank's targets whose Z is too small; None if no rank has any."""
         amplitudes = np.maximum(
-            self._field.amplitudes(measure.moments), LEAST_AMPLITUDE * measure.total
+            self._transforms.amplitudes(measure.moments), LEAST_AMPLITUDE * measure.total
         )
         error = absolute_error(self.degree, self._dimension, self._epsilon)
         error *= float(self._terms @ amplitudes)
@@ -140,11 +142,8 @@ class ZonalSums:
 
     def _direct(self, far: npt.NDArray[np.int64]) -> DirectSums:
         """The direct sums at some targets. Collective."""
-        queries = self._kernel.beta * self._targets[far]
-        if isinstance(self._kernel, Exponential):
-            return DirectSums(queries, self._points, self._comm)
-        kernel = kernels.Sigmoid(self._kernel.offset)
-        return DirectSums(queries, self._points, self._comm, kernel)
+        queries = self._slope * self._targets[far]
+        return DirectSums(queries, self._points, self._comm, self._kernel)
 
     def _reduce(self, number: float, operation: MPI.Op) -> float:
         return number if self._comm is None else self._comm.allreduce(number, op=operation)
@@ -159,7 +158,9 @@ class _Measure(NamedTuple):
     moments: Moments
 
 
-def zonal_cost(degree: int, points: int, targets: int, dimension: int, tangential: bool) -> float:
+def harmonic_cost(
+    degree: int, points: int, targets: int, dimension: int, tangential: bool
+) -> float:
     """Seconds that one ``sums`` takes on one core, its share of preparation included.
 
     Args:

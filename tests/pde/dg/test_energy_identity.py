@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from meanformer.attention import Attention, interaction_energy
+from meanformer.attention import Attention
+from meanformer.attention.energy import InteractionEnergy
 from meanformer.attention.measures import Gaussian, Mixture, VonMisesFisher
 from meanformer.meshes import box, circle, icosphere
 from meanformer.pde import DensitySolver
@@ -36,16 +37,22 @@ def solver_of(dimension, size, attention, temperature, degree=2):
     return DensitySolver(domain, attention, degree, start, temperature=temperature)
 
 
+def energy_of(solver, attention):
+    energy = InteractionEnergy(attention, solver.points, solver.space, solver.comm)
+    return energy(solver.weights)
+
+
 def free_energy(solver, attention):
-    energy = interaction_energy(attention, solver.points, solver.weights, solver.space, solver.comm)
-    return solver.temperature * solver.entropy() - energy
+    return solver.temperature * solver.entropy() - energy_of(solver, attention).value()
 
 
 def defect(solver, attention):
     """How far the fall of the free energy is from the integral of the dissipation, relatively."""
 
     def rate():
-        return dissipation(solver.elements, attention, solver.values, solver.temperature)
+        return dissipation(
+            solver.elements, energy_of(solver, attention), solver.values, solver.temperature
+        )
 
     advance(solver, 0.05)
     start, rates = free_energy(solver, attention), [rate()]
@@ -115,7 +122,7 @@ def test_the_square_in_flat_space():
     attention, start = Attention("unnormalised", beta), Gaussian((0.0, 0.0), s)
     domain = box(MPI.COMM_WORLD, half_width=5.0, cells=24, dimension=2, perturbation=0.1)
     solver = DensitySolver(domain, attention, 3, start.density, temperature=kappa)
-    got = dissipation(solver.elements, attention, solver.values, kappa)
+    got = dissipation(solver.elements, energy_of(solver, attention), solver.values, kappa)
     # v = beta s x e^{beta^2 s |x|^2 / 2}, kappa grad log rho = -kappa x / s
     t = np.linspace(0, 8, 200001)
     integrand = (kappa / s + beta * s * np.exp(beta**2 * s * t**2 / 2)) ** 2 * t**3
@@ -132,6 +139,6 @@ def test_does_not_depend_on_the_number_of_ranks():
         domain = circle(comm, cells=20, geometry_degree=2, perturbation=0.2)
         solver = DensitySolver(domain, attention, 2, CAPS[2].density, temperature=0.1)
         solver.close()
-        return dissipation(solver.elements, attention, solver.values, 0.1)
+        return dissipation(solver.elements, energy_of(solver, attention), solver.values, 0.1)
 
     assert rate(MPI.COMM_WORLD) == pytest.approx(rate(MPI.COMM_SELF), rel=1e-12)

@@ -8,9 +8,9 @@ import pytest
 from meanformer.attention import Attention, Euclidean, Sphere
 from meanformer.attention.backends.direct.stored import StoredSums
 from meanformer.attention.backends.direct.sums import DirectSums
-from meanformer.attention.backends.kernels import Exponential, Sigmoid
+from meanformer.attention.backends.kernels import Exponential, Logistic
 
-KERNELS = [Exponential(), Sigmoid(-1.5)]
+KERNELS = [Exponential(), Logistic(-1.5)]
 
 
 def cloud(seed, targets=90, points=130, dimension=3):
@@ -72,24 +72,23 @@ def test_nothing_has_no_sums():
 
 
 @pytest.mark.parametrize(
-    ("attention", "count", "precision", "stored"),
+    ("attention", "count", "stored"),
     [
-        (Attention(beta=4.0), 200, "double", True),
-        (Attention(beta=4.0), 300, "double", False),
-        (Attention(beta=4.0), 200, "single", False),
-        (Attention(beta=101.0), 200, "double", False),
-        (Attention(law="sigmoid", beta=4.0), 200, "double", True),
-        (Attention(law="sigmoid", beta=4.0, offset=-99.0), 200, "double", False),
-        (Attention(law="hardmax", beta=4.0), 200, "double", False),
+        (Attention(beta=4.0), 200, True),
+        (Attention(beta=4.0), 300, False),
+        (Attention(beta=101.0), 200, False),
+        (Attention(law="sigmoid", beta=4.0), 200, True),
+        (Attention(law="sigmoid", beta=4.0, offset=-99.0), 200, False),
+        (Attention(law="hardmax", beta=4.0), 200, False),
     ],
 )
 def test_the_kernel_is_stored_for_few_pairs_of_moderate_logits(
-    monkeypatch, on_sphere, attention, count, precision, stored
+    monkeypatch, on_sphere, attention, count, stored
 ):
     built = []
     monkeypatch.setattr(StoredSums, "__init__", lambda *arguments: built.append(arguments))
     x = on_sphere(4, count)
-    attention.prepare(x, x, Sphere(3), backend="direct", precision=precision)
+    attention.prepare(x, x, Sphere(3), backend="direct")
     assert bool(built) == stored
 
 
@@ -99,7 +98,7 @@ def test_the_kernel_is_stored_for_few_pairs_of_moderate_logits(
 @pytest.mark.parametrize("size", [1.0, 1e-200])
 def test_ranks_make_no_difference(share, gather, kernel, only, size):
     x, y, weights = cloud(5)
-    weights, factors = size * weights, None if isinstance(kernel, Sigmoid) else np.sin(weights)
+    weights, factors = size * weights, None if isinstance(kernel, Logistic) else np.sin(weights)
     alone = StoredSums(x, y, None, kernel).sums(weights, factors)
     backend = StoredSums(share(x), share(y, only), MPI.COMM_WORLD, kernel)
     mine = None if factors is None else share(factors, only)

@@ -5,14 +5,14 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 
-from meanformer.attention.backends.harmonic.eigenvalues import Exponential, Sigmoid
-from meanformer.attention.backends.harmonic.sums import ZonalSums, zonal_cost
+from meanformer.attention.backends.harmonic.sums import HarmonicSums, harmonic_cost
+from meanformer.attention.backends.kernels import Exponential, Logistic
 
-KERNELS = [Exponential(b) for b in (-1000.0, -10.0, 0.0, 1e-3, 1.0, 10.0, 100.0, 1000.0, 1e4)]
-KERNELS += [Sigmoid(b, c) for b in (-10.0, 0.0, 1.0, 10.0) for c in (-3.0, 0.0, 2.0)]
-KERNELS += [Sigmoid(100.0, 0.0), Sigmoid(10.0, -100.0)]
+KERNELS = [(Exponential(), b) for b in (-1000.0, -10.0, 0.0, 1e-3, 1.0, 10.0, 100.0, 1000.0, 1e4)]
+KERNELS += [(Logistic(c), b) for b in (-10.0, 0.0, 1.0, 10.0) for c in (-3.0, 0.0, 2.0)]
+KERNELS += [(Logistic(0.0), 100.0), (Logistic(-100.0), 10.0)]
 #: These take about a thousand degrees.
-SHARP = [Exponential(1e4), Sigmoid(100.0, 0.0)]
+SHARP = [(Exponential(), 1e4), (Logistic(0.0), 100.0)]
 
 
 class Exact:
@@ -22,9 +22,10 @@ class Exact:
         x, y, w = (np.asarray(a, dtype=np.longdouble) for a in (targets, points, weights))
         # Vectors of length 1 + 1e-16 would move logits by 1e-16 beta.
         x, y = (a / np.sqrt((a**2).sum(axis=1))[:, None] for a in (x, y))
-        u = kernel.beta * (x @ y.T)
-        if isinstance(kernel, Sigmoid):
-            u = -np.logaddexp(0, -(u + np.longdouble(kernel.offset)))
+        function, slope = kernel
+        u = slope * (x @ y.T)
+        if isinstance(function, Logistic):
+            u = -np.logaddexp(0, -(u + np.longdouble(function.offset)))
         u = np.where(w != 0, u + log_factors, -np.inf)
         self.log_scale = np.max(u, axis=1, initial=-1e4)
         terms = np.exp(u - self.log_scale[:, None])
@@ -60,7 +61,7 @@ def test_accuracy(on_sphere, kernel, d, tangential):
         targets = np.concatenate([on_sphere(6, 40, d), points[:20], -points[:5]])
         exact = Exact(kernel, targets, points, weights)
         for tolerance in (1e-4, 1e-8, 1e-11):
-            backend = ZonalSums(targets, points, kernel, tolerance, None, tangential)
+            backend = HarmonicSums(targets, points, *kernel, tolerance, None, tangential)
             sums = backend.sums(weights)
             assert errors(sums, exact, tangential) < tolerance
             log_scale, partition = backend.partition(weights)
@@ -73,7 +74,7 @@ def test_a_sharp_kernel_on_the_sphere(on_sphere, kernel):
     points = on_sphere(7, 500, 3, [0.0, 0.0, 1.0], 0.02)
     weights = np.full(500, 1 / 500)
     exact = Exact(kernel, points, points, weights)
-    sums = ZonalSums(points, points, kernel, 1e-10, None, True).sums(weights)
+    sums = HarmonicSums(points, points, *kernel, 1e-10, None, True).sums(weights)
     assert errors(sums, exact, True) < 1e-10
 
 
@@ -94,25 +95,27 @@ def degenerate(d):
 
 
 @pytest.mark.parametrize("d", [2, 3])
-@pytest.mark.parametrize("kernel", [Exponential(-10.0), Exponential(100.0), Sigmoid(5.0, -1.0)])
+@pytest.mark.parametrize(
+    "kernel", [(Exponential(), -10.0), (Exponential(), 100.0), (Logistic(-1.0), 5.0)]
+)
 def test_degenerate_measures(on_sphere, kernel, d):
     for name, points, weights in degenerate(d):
         targets = np.concatenate([points, -points, np.eye(d), -np.eye(d), on_sphere(8, 10, d)])
         exact = Exact(kernel, targets, points, weights)
         for tangential in (True, False):
-            sums = ZonalSums(targets, points, kernel, 1e-10, None, tangential).sums(weights)
+            sums = HarmonicSums(targets, points, *kernel, 1e-10, None, tangential).sums(weights)
             assert errors(sums, exact, tangential) < 1e-10, name
 
 
 @pytest.mark.parametrize("d", [2, 3])
-@pytest.mark.parametrize("kernel", [Exponential(10.0), Sigmoid(5.0, -1.0)])
+@pytest.mark.parametrize("kernel", [(Exponential(), 10.0), (Logistic(-1.0), 5.0)])
 def test_no_weight_at_all(on_sphere, kernel, d):
     points = on_sphere(9, 20, d)
     for y in (points, points[:0]):
-        sums = ZonalSums(points, y, kernel, 1e-8, None, False).sums(np.zeros(len(y)))
+        sums = HarmonicSums(points, y, *kernel, 1e-8, None, False).sums(np.zeros(len(y)))
         assert not sums.partition.any() and not sums.moment.any()
         assert np.all(np.isfinite(sums.log_scale))
-    assert ZonalSums(points[:0], points, kernel, 1e-8, None, True).sums(
+    assert HarmonicSums(points[:0], points, *kernel, 1e-8, None, True).sums(
         np.ones(20)
     ).moment.shape == (0, d)
 
@@ -120,14 +123,14 @@ def test_no_weight_at_all(on_sphere, kernel, d):
 @pytest.mark.parametrize("d", [2, 3])
 @pytest.mark.parametrize("shift", [0.0, 1e3, -1e3])
 def test_log_factors_of_any_size(on_sphere, d, shift):
-    points, targets, kernel = on_sphere(10, 200, d), on_sphere(11, 100, d), Exponential(20.0)
+    points, targets, kernel = on_sphere(10, 200, d), on_sphere(11, 100, d), (Exponential(), 20.0)
     generator = np.random.default_rng(12)
     weights = generator.normal(size=200) ** 2
     weights[:5] = 0
     factors = shift + generator.uniform(-30, 30, 200)
     factors[0] = shift + 500  # of no weight
     exact = Exact(kernel, targets, points, weights, factors)
-    backend = ZonalSums(targets, points, kernel, 1e-9, None, False)
+    backend = HarmonicSums(targets, points, *kernel, 1e-9, None, False)
     assert errors(backend.sums(weights, factors), exact, False) < 1e-9
     log_scale, partition = backend.partition(weights, factors)
     ratio = np.exp(log_scale - exact.log_scale) * partition / exact.partition
@@ -136,10 +139,10 @@ def test_log_factors_of_any_size(on_sphere, d, shift):
 
 @pytest.mark.parametrize("d", [2, 3])
 def test_a_uniform_measure_needs_no_direct_sum(on_sphere, d, monkeypatch):
-    monkeypatch.setattr(ZonalSums, "_direct", lambda *_: pytest.fail("summed directly"))
+    monkeypatch.setattr(HarmonicSums, "_direct", lambda *_: pytest.fail("summed directly"))
     points, weights = on_sphere(13, 20_000, d), np.full(20_000, 1 / 20_000)
     for beta, tolerance in ((100.0, 1e-11), (1000.0, 1e-10)):
-        ZonalSums(points, points, Exponential(beta), tolerance, None, True).sums(weights)
+        HarmonicSums(points, points, Exponential(), beta, tolerance, None, True).sums(weights)
 
 
 @pytest.mark.parametrize("d", [2, 3])
@@ -149,37 +152,41 @@ def test_a_collapsed_cluster(d):
     point /= np.linalg.norm(point)
     points, weights = np.tile(point, (100_000, 1)), np.full(100_000, 1e-5)
     targets = np.concatenate([point, -point, np.eye(d)])
-    exact, kernel = Exact(Exponential(5.0), targets, point, np.ones(1)), Exponential(5.0)
-    sums = ZonalSums(targets, points, kernel, 1e-9, None, False).sums(weights)
+    exact, kernel = Exact((Exponential(), 5.0), targets, point, np.ones(1)), (Exponential(), 5.0)
+    sums = HarmonicSums(targets, points, *kernel, 1e-9, None, False).sums(weights)
     assert errors(sums, exact, False) < 1e-9
 
 
 def test_cost_grows_with_everything():
     for d in (2, 3):
-        base = zonal_cost(50, 1000, 1000, d, True)
-        assert 0 < base < zonal_cost(50, 1000, 1000, d, False)
-        assert base < zonal_cost(500, 1000, 1000, d, True)
-        assert base < zonal_cost(50, 9000, 1000, d, True)
-        assert base < zonal_cost(50, 1000, 9000, d, True)
+        base = harmonic_cost(50, 1000, 1000, d, True)
+        assert 0 < base < harmonic_cost(50, 1000, 1000, d, False)
+        assert base < harmonic_cost(500, 1000, 1000, d, True)
+        assert base < harmonic_cost(50, 9000, 1000, d, True)
+        assert base < harmonic_cost(50, 1000, 9000, d, True)
 
 
 def test_a_kernel_of_too_many_harmonics(on_sphere):
     points = on_sphere(14, 5)
     with pytest.raises(ValueError, match="too many harmonics"):
-        ZonalSums(points, points, Sigmoid(1e5, 0.0), 1e-8, None, True)
+        HarmonicSums(points, points, Logistic(0.0), 1e5, 1e-8, None, True)
 
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("only", [None, 0])
 @pytest.mark.parametrize("d", [2, 3])
-@pytest.mark.parametrize("kernel", [Exponential(4.0), Exponential(300.0), Sigmoid(10.0, 0.0)])
+@pytest.mark.parametrize(
+    "kernel", [(Exponential(), 4.0), (Exponential(), 300.0), (Logistic(0.0), 10.0)]
+)
 def test_ranks_agree_with_one(on_sphere, share, gather, kernel, d, only):
     points, targets = on_sphere(15, 600, d, np.eye(d)[0], 0.3), on_sphere(16, 50, d)
     generator = np.random.default_rng(17)
     weights, factors = generator.random(600), generator.uniform(-3, 3, 600)
-    given = (weights, factors) if isinstance(kernel, Exponential) else (weights,)
-    wanted = ZonalSums(targets, points, kernel, 1e-8, None, False).sums(*given)
-    backend = ZonalSums(share(targets), share(points, only), kernel, 1e-8, MPI.COMM_WORLD, False)
+    given = (weights, factors) if isinstance(kernel[0], Exponential) else (weights,)
+    wanted = HarmonicSums(targets, points, *kernel, 1e-8, None, False).sums(*given)
+    backend = HarmonicSums(
+        share(targets), share(points, only), *kernel, 1e-8, MPI.COMM_WORLD, False
+    )
     got = backend.sums(*(share(a, only) for a in given))
     scale = np.exp(gather(got.log_scale) - wanted.log_scale)
     size = np.abs(wanted.partition)
@@ -213,9 +220,9 @@ def test_ten_times_the_points_send_the_same_bytes(on_sphere, d):
     sent = []
     for count in (1_000, 10_000):
         twins, points, weights = TwinRanks(), on_sphere(18, count, d), np.full(count, 1 / count)
-        kernel = Exponential(10.0)
-        got = ZonalSums(points, points, kernel, 1e-8, twins, True).sums(weights / 2)
-        wanted = ZonalSums(points, points, kernel, 1e-8, None, True).sums(weights)
+        kernel = (Exponential(), 10.0)
+        got = HarmonicSums(points, points, *kernel, 1e-8, twins, True).sums(weights / 2)
+        wanted = HarmonicSums(points, points, *kernel, 1e-8, None, True).sums(weights)
         assert np.abs(got.partition / wanted.partition - 1).max() < 1e-12
         assert np.abs(got.moment - wanted.moment).max() < 1e-14
         sent.append(twins.sent)

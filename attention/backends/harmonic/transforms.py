@@ -23,7 +23,7 @@ _AT_POLE = 1e-290
 
 
 class Multipliers(NamedTuple):
-    """The eigenvalues of degrees 0..L of the kernels that make up Z and M (module ``zonal``).
+    """The eigenvalues of degrees 0..L of the kernels that make up Z and M (module ``eigenvalues``).
 
     Attributes:
         kernel: Those of k.
@@ -36,7 +36,7 @@ class Multipliers(NamedTuple):
     radial: Array | None
 
 
-class Field(Protocol):
+class Transforms(Protocol):
     """A circle's or a sphere's transforms, prepared for fixed targets and points."""
 
     def moments(self, weights: Array) -> Moments:
@@ -56,8 +56,8 @@ class Field(Protocol):
         ...
 
 
-class CircleField:
-    """``Field`` on S^1.
+class CircleTransforms:
+    """``Transforms`` on S^1.
 
     Args:
         targets: This rank's targets, unit vectors, ``shape=(m, 2)``.
@@ -77,7 +77,7 @@ class CircleField:
         self._targets = self._points if targets is points else fourier.angles(targets)
 
     def moments(self, weights: Array) -> Moments:
-        """See ``Field``."""
+        """See ``Transforms``."""
         return fourier.analyse(self._points, weights, self._degree, self._comm, self._epsilon)
 
     def amplitudes(self, moments: Moments) -> Array:
@@ -85,11 +85,11 @@ class CircleField:
         return np.abs(moments)
 
     def partition(self, moments: Moments, eigenvalue: Array) -> Array:
-        """See ``Field``."""
+        """See ``Transforms``."""
         return self._synthesise((eigenvalue * moments)[None])[0]
 
     def sums(self, moments: Moments, multipliers: Multipliers) -> tuple[Array, Array]:
-        """See ``Field``."""
+        """See ``Transforms``."""
         derivative = 1j * np.arange(self._degree + 1)
         functions = [multipliers.kernel * moments, derivative * multipliers.slopes * moments]
         if multipliers.radial is not None:
@@ -105,8 +105,8 @@ class CircleField:
         return fourier.synthesise(moments, self._targets, self._epsilon)
 
 
-class SphereField:
-    """``Field`` on S^2.
+class SphereTransforms:
+    """``Transforms`` on S^2.
 
     Args:
         targets: This rank's targets, unit vectors, ``shape=(m, 3)``.
@@ -128,7 +128,7 @@ class SphereField:
         self._frames = _frames(targets, self._targets[:, 1])
 
     def moments(self, weights: Array) -> Moments:
-        """See ``Field``."""
+        """See ``Transforms``."""
         return harmonics.analyse(
             self._points, weights, self._degree, self._comm, self._crowded, self._epsilon
         )
@@ -139,12 +139,12 @@ class SphereField:
         return np.sqrt(4 * np.pi * power / (2 * np.arange(self._degree + 1) + 1))
 
     def partition(self, moments: Moments, eigenvalue: Array) -> Array:
-        """See ``Field``."""
+        """See ``Transforms``."""
         scaled = self._times(eigenvalue, moments)
         return harmonics.synthesise(scaled, self._degree, self._targets, self._epsilon)
 
     def sums(self, moments: Moments, multipliers: Multipliers) -> tuple[Array, Array]:
-        """See ``Field``."""
+        """See ``Transforms``."""
         partition = self.partition(moments, multipliers.kernel)
         southward, eastward = harmonics.synthesise_gradient(
             self._times(multipliers.slopes, moments), self._degree, self._targets, self._epsilon

@@ -19,6 +19,7 @@ import numpy as np
 
 from meanformer.arrays import Array
 from meanformer.attention.backends.backend import AttentionDomainError, Backend
+from meanformer.attention.laws.base import PointFactors
 
 _MOST_ITERATIONS = 2000
 _HISTORY = 8
@@ -30,7 +31,7 @@ _LOCAL = 0.5
 _GROWTH = 10.0
 
 
-class Potential:
+class Potential(PointFactors):
     """Sinkhorn's potential g at fixed points, for one set of weights after another.
 
     Args:
@@ -46,10 +47,8 @@ class Potential:
         """Start from nothing."""
         self._rows, self._columns = rows, columns
         self._tolerance, self._comm = tolerance, comm
-        #: g at this rank's points, where the next call starts; None before the first.
-        self.values: Array | None = None
-        #: Iterations of the last call.
-        self.iterations = 0
+        # Where the next call starts; None before the first.
+        self.potential: Array | None = None
 
     def __call__(self, weights: Array) -> Array:
         """The potential g for these weights, ``shape=(n,)``. Collective.
@@ -58,7 +57,7 @@ class Potential:
             AttentionDomainError: On every rank, if a marginal is not positive, or the iteration
                 does not converge.
         """
-        potential = np.zeros(len(weights)) if self.values is None else self.values
+        potential = np.zeros(len(weights)) if self.potential is None else self.potential
         history = _History(np.abs(weights), self._comm)
         smallest = np.inf
         for self.iterations in range(1, _MOST_ITERATIONS + 1):
@@ -68,8 +67,8 @@ class Potential:
             step = history.next(potential, change)
             error = deviation * history.condition
             if error <= self._tolerance:
-                self.values = potential + surplus / 2
-                return self.values
+                self.potential = potential + surplus / 2
+                return self.potential
             smallest, potential = min(smallest, deviation), step
         raise AttentionDomainError(
             f"attention: Sinkhorn's iteration has not converged: after {_MOST_ITERATIONS} "

@@ -1,0 +1,178 @@
+"""What a law is: how the logits of one head become the weights of an average, or of a sum."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import Field as DataclassField
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from meanformer.arrays import Array
+from meanformer.attention.backends.backend import Backend
+from meanformer.attention.backends.kernels import Kernel
+from meanformer.attention.backends.plan import Choice
+from meanformer.attention.backends.problem import Problem
+from meanformer.attention.heads import Head
+from meanformer.attention.laws.own_sums import OwnSums
+from meanformer.attention.matrices import multiple_of_identity, spectral_norm, times
+
+#: What gives a normal distribution of mean m and covariance S the velocity b + B x: b and B.
+Affine = tuple[Array, Array]
+
+
+class PointFactors:
+    """Logarithms of the factors that a law gives to the points; these do not depend on weights.
+
+    Attributes:
+        potential: Sinkhorn's g at this rank's points, ``shape=(n,)``; None for other laws.
+        iterations: Sinkhorn's iterations in the last call.
+    """
+
+    potential: Array | None = None
+    iterations = 0
+
+    def __init__(self, logarithms: Array | None) -> None:
+        self._logarithms = logarithms
+
+    def __call__(self, weights: Array) -> Array | None:
+        """The logarithms for these weights, ``shape=(n,)``; None for zeros. Collective."""
+        return self._logarithms
+
+
+@dataclass(frozen=True)
+class Law(ABC):
+    """A law with its parameters: one module each, whose first line of docstring is its formula.
+
+    A is beta K^T Q, and Z(x) the integral of e^{<Ax,y>}.
+
+    Args:
+        beta: Inverse temperature, finite, dimensionless. Parameters that only one law has are
+            further fields of it; the least value allowed is in their ``metadata``.
+
+    Attributes:
+        normalised: Whether the velocity is V times an average of the points.
+        energetic: Whether there is an interaction energy.
+        has_log_partition: Whether Z is the integral of a positive kernel, smooth in x.
+        moves_by_matrices: Whether ``affine`` holds for every measure of the same moments.
+        share_of_tolerance: What the kernel's sums may take of the tolerance.
+    """
+
+    beta: float = 1.0
+
+    normalised: ClassVar[bool] = True
+    energetic: ClassVar[bool] = False
+    has_log_partition: ClassVar[bool] = False
+    moves_by_matrices: ClassVar[bool] = False
+    share_of_tolerance: ClassVar[float] = 1.0
+
+    @classmethod
+    def summary(cls) -> str:
+        """The formula of the velocity, with its source."""
+        return str(cls.__doc__).splitlines()[0].rstrip(".")
+
+    @classmethod
+    def parameters(cls) -> Iterator[DataclassField[float]]:
+        """The parameters that the law has besides beta."""
+        return (field for field in fields(cls) if field.name != "beta")
+
+    @property
+    @abstractmethod
+    def kernel(self) -> Kernel:
+        """What is summed."""
+
+    @property
+    def scale(self) -> float:
+        """By what logits <Qx, Ky> are multiplied."""
+        return self.beta
+
+    def log_factors(self, points: Array, key: Array) -> Array | None:
+        """Logarithms of factors of the points, ``shape=(n,)``; None for zeros."""
+        return None
+
+    def log_shift(self, targets: Array, query: Array) -> Array:
+        """The logarithm of a factor of each target, ``shape=(m,)``."""
+        return np.zeros(len(targets))
+
+    def point_factors(
+        self, problem: Problem, sums: Backend, choice: Choice | Literal["auto"]
+    ) -> PointFactors:
+        """The factors of the points for any weights. Collective.
+
+        Args:
+            problem: What the head asks for.
+            sums: Its backend.
+            choice: Of further backends.
+        """
+        return PointFactors(problem.log_factors)
+
+    @abstractmethod
+    def rate(self, head: Head, spread: float) -> float:
+        """A bound of the velocity's derivative on the unit sphere, over |V| and ``size``.
+
+        In R^d, an estimate.
+
+        Args:
+            head: Q and K.
+            spread: The measure's largest variance; 1 on the unit sphere.
+        """
+
+    def size(self, mass: float, partition: Array, log_scale: Array) -> float:
+        """How large the weights of all points can be together, 1 for a normalised law.
+
+        Args:
+            mass: Sum of the absolute weights of the measure, by which they are at most so large
+                for a kernel that is at most 1.
+            partition: Z e^{-log_scale} at the targets, ``shape=(m,)``.
+            log_scale: ``shape=(m,)``.
+        """
+        return 1.0 if self.normalised else mass
+
+    def energy(self, own: OwnSums) -> float:
+        """The interaction energy of one head, for an energetic law."""
+        raise NotImplementedError(f"{type(self).__name__} has no energy")
+
+    def pull(self, own: OwnSums) -> Array:
+        """Twice the gradient of k's energy in its argument x alone, ``shape=(n, d)``."""
+        raise NotImplementedError(f"{type(self).__name__} has no energy")
+
+    def is_symmetric(self, head: Head) -> bool:
+        """Whether Q and K in each other's place make the same kernel."""
+        product = np.asarray(head.product)
+        return product.ndim == 0 or np.array_equal(product, product.T)
+
+    def is_isotropic(self, head: Head) -> bool:
+        """Whether rotations of points and targets leave the kernel alone."""
+        return multiple_of_identity(head.product) is not None
+
+    def is_mean(self) -> bool:
+        """Whether the velocity is V int y mu(dy), the mean, whatever the target."""
+        return False
+
+    def affine(self, head: Head, mean: Array, covariance: Array) -> Affine | None:
+        """The b and B of the velocity b + B x over a normal distribution; None if it has none.
+
+        Args:
+            head: Q, K and V.
+            mean: m, ``shape=(d,)``.
+            covariance: S, ``shape=(d, d)``.
+        """
+        return None
+
+    def _logits(self, head: Head, spread: float = 1.0) -> float:
+        """|A| times the spread."""
+        return abs(self.beta) * spectral_norm(head.product) * spread
+
+
+def full(matrix: Array, dimension: int) -> Array:
+    """A matrix in full, ``shape=(d, d)`` for a multiple of the identity."""
+    return matrix if matrix.ndim else matrix * np.eye(dimension)
+
+
+def squares(points: Array, matrix: Array) -> Array:
+    """|M y|^2, ``shape=(n,)``."""
+    moved = times(points, matrix.T)
+    lengths: Array = np.einsum("ij,ij->i", moved, moved)
+    return lengths

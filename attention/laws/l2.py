@@ -1,0 +1,74 @@
+"""Attention by distances in place of inner products."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from meanformer.arrays import Array
+from meanformer.attention.heads import Head
+from meanformer.attention.laws.base import Affine, full, squares
+from meanformer.attention.laws.own_sums import OwnSums
+from meanformer.attention.laws.softmax import Softmax
+from meanformer.attention.matrices import multiple_of_identity, times
+
+
+class L2(Softmax):
+    """V int y k mu(dy) / int k mu(dy) with k = e^{-beta |Qx-Ky|^2} (arXiv 2501.18322).
+
+    -beta |Qx-Ky|^2 = 2 beta <Qx,Ky> - beta |Ky|^2 - beta |Qx|^2: logits twice as large, a factor
+    of each point, and one of each target.
+    """
+
+    @property
+    def scale(self) -> float:
+        """2 beta."""
+        return 2 * self.beta
+
+    def log_factors(self, points: Array, key: Array) -> Array | None:
+        """-beta |Ky|^2."""
+        return -self.beta * squares(points, key)
+
+    def log_shift(self, targets: Array, query: Array) -> Array:
+        """-beta |Qx|^2."""
+        return -self.beta * squares(targets, query)
+
+    def rate(self, head: Head, spread: float) -> float:
+        """That of softmax with 2 A."""
+        return 2 * self._logits(head, spread) + 2
+
+    def pull(self, own: OwnSums) -> Array:
+        """2 (K^T Q int y k mu(dy) - Q^T Q x int k mu(dy))."""
+        query, _, _ = own.head.matrices
+        own_part = times(times(own.points, query.T), query)
+        return 2 * (super().pull(own) - own_part * (own.sums.partition * own.scale)[:, None])
+
+    def is_symmetric(self, head: Head) -> bool:
+        """Where Q = K."""
+        query, key, _ = (np.asarray(matrix) for matrix in head.matrices)
+        return query.shape == key.shape and np.array_equal(query, key)
+
+    def is_isotropic(self, head: Head) -> bool:
+        """Where Q^T Q and K^T K are multiples of the identity, too."""
+        grams = (times(matrix.T, matrix) for matrix in head.matrices[:2])
+        return super().is_isotropic(head) and all(
+            multiple_of_identity(gram) is not None for gram in grams
+        )
+
+    def is_mean(self) -> bool:
+        """No formula is known for densities on spheres."""
+        return False
+
+    def affine(self, head: Head, mean: Array, covariance: Array) -> Affine | None:
+        """V (1 + 2 S beta K^T K)^{-1} (m + 2 S A x): completed squares (arXiv 2501.18322)."""
+        d = len(mean)
+        key, value = full(head.matrices[1], d), full(head.matrices[2], d)
+        factor = value @ np.linalg.inv(np.eye(d) + 2 * covariance @ (self.beta * key.T @ key))
+        return factor @ mean, 2 * factor @ covariance @ full(self.beta * head.product, d)
+
+    def _limit(self, own: OwnSums) -> float:
+        """Minus half of iint |Qx-Ky|^2 mu mu."""
+        query, key, _ = own.head.matrices
+        mass = float(own.integral(np.ones(len(own.points))))
+        both = sum(float(own.integral(squares(own.points, m))) for m in (query, key))
+        mean = own.integral(own.points)
+        return float(mean @ times(own.head.product, mean)) - mass * both / 2

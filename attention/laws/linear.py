@@ -1,0 +1,47 @@
+"""Linear attention: logits are the weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from meanformer.arrays import Array
+from meanformer.attention.backends.kernels import Separable
+from meanformer.attention.heads import Head
+from meanformer.attention.laws.base import Affine, Law, full
+from meanformer.attention.laws.own_sums import OwnSums
+from meanformer.attention.matrices import times
+
+
+class Linear(Law):
+    """V (int y y^T mu(dy)) A x (arXiv 2501.18322)."""
+
+    normalised = False
+    energetic = True
+    moves_by_matrices = True
+
+    @property
+    def kernel(self) -> Separable:
+        """<Ax,y>."""
+        return Separable()
+
+    def rate(self, head: Head, spread: float) -> float:
+        """The velocity and its derivative are at most |V| |A|."""
+        return 3 * self._logits(head, spread)
+
+    def energy(self, own: OwnSums) -> float:
+        """1/(4 beta) iint <Ax,y>^2 mu mu."""
+        product = own.head.product
+        left, right = (times(matrix, own.second_moments) for matrix in (product, product.T))
+        return self.beta * float(np.trace(left @ right)) / 4
+
+    def pull(self, own: OwnSums) -> Array:
+        """K^T Q int y <Ax,y> mu(dy)."""
+        product = own.head.product
+        return times(times(own.points, self.beta * product.T) @ own.second_moments, product)
+
+    def affine(self, head: Head, mean: Array, covariance: Array) -> Affine | None:
+        """V (S + m m^T) A x."""
+        d = len(mean)
+        moments = covariance + np.multiply.outer(mean, mean)
+        slope = full(head.matrices[2], d) @ moments @ full(self.beta * head.product, d)
+        return np.zeros(d), slope

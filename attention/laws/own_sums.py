@@ -1,0 +1,52 @@
+"""What the energy of a law is made of: a kernel's sums over a measure at its own points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from meanformer.mpi import MPI
+
+import numpy as np
+
+from meanformer.arrays import Array
+from meanformer.attention.backends.backend import Sums
+from meanformer.attention.heads import Head
+
+
+@dataclass(frozen=True, eq=False)
+class OwnSums:
+    """A head's sums over a measure at the measure's points.
+
+    Attributes:
+        head: Its matrices.
+        sums: At this rank's points.
+        potential: Sinkhorn's g at them, ``shape=(n,)``; None for other laws.
+        points: This rank's points, ``shape=(n, d)``.
+        weights: This rank's weights, ``shape=(n,)``.
+        comm: The ranks over which the points are distributed, or None.
+    """
+
+    head: Head
+    sums: Sums
+    potential: Array | None
+    points: Array
+    weights: Array
+    comm: MPI.Comm | None
+
+    @cached_property
+    def scale(self) -> Array:
+        """e^{log_scale}, ``shape=(n,)``; infinite beyond double precision."""
+        with np.errstate(over="ignore"):
+            scale: Array = np.exp(self.sums.log_scale)
+            return scale
+
+    @cached_property
+    def second_moments(self) -> Array:
+        """The integral of y y^T mu(dy), ``shape=(d, d)``. Collective."""
+        return self.integral(self.points[:, :, None] * self.points[:, None, :])
+
+    def integral(self, values: Array) -> Array:
+        """The integral of f mu(dy) of values at the points, ``shape=(n, ...)``. Collective."""
+        share = np.asarray(np.tensordot(self.weights, values, axes=1), dtype=float)
+        return share if self.comm is None else self.comm.allreduce(share)

@@ -1,0 +1,56 @@
+"""Softmax, the law of transformers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from meanformer.arrays import Array
+from meanformer.attention.backends.kernels import Exponential
+from meanformer.attention.heads import Head
+from meanformer.attention.laws.base import Affine, Law, full
+from meanformer.attention.laws.own_sums import OwnSums
+from meanformer.attention.matrices import times
+
+
+class Softmax(Law):
+    """V int y e^{<Ax,y>} mu(dy) / Z(x) (arXiv 2305.05465)."""
+
+    energetic = True
+    has_log_partition = True
+
+    @property
+    def kernel(self) -> Exponential:
+        """e^{<Ax,y>}."""
+        return Exponential()
+
+    def rate(self, head: Head, spread: float) -> float:
+        """V Cov[y] A is the derivative of an average, and projection adds 2 |v|."""
+        return self._logits(head, spread) + 2
+
+    def energy(self, own: OwnSums) -> float:
+        """1/(2 beta) iint e^{<Ax,y>} mu mu (arXiv 2312.10794, section 3), or its limit."""
+        if self.beta == 0:
+            return self._limit(own)
+        with np.errstate(over="ignore"):
+            share = float(own.integral(own.sums.partition * own.scale))
+        return (
+            share / (2 * self.beta) if np.isfinite(share) else float(np.copysign(np.inf, self.beta))
+        )
+
+    def pull(self, own: OwnSums) -> Array:
+        """K^T Q int y e^{<Ax,y>} mu(dy)."""
+        return times(own.sums.moment * own.scale[:, None], own.head.product)
+
+    def is_mean(self) -> bool:
+        """At beta = 0."""
+        return self.beta == 0
+
+    def affine(self, head: Head, mean: Array, covariance: Array) -> Affine | None:
+        """V (m + S A x) (arXiv 2501.18322)."""
+        value = full(head.matrices[2], len(mean))
+        return value @ mean, value @ covariance @ full(self.beta * head.product, len(mean))
+
+    def _limit(self, own: OwnSums) -> float:
+        """Half of <K^T Q m, m>, m the mean: the limit at beta = 0 of the energy less a constant."""
+        mean = own.integral(own.points)
+        return float(mean @ times(own.head.product, mean)) / 2
