@@ -28,8 +28,8 @@ class Kernel:
         smooth: Whether it is, so that harmonics may serve.
         local: Whether it is negligible where t is far below its largest value.
         separable: Whether two moments of the measure give all sums.
-        features: Those of a product of features, ``shape=(n, r)`` to ``(n, s)``; None for a
-            function of the logits.
+        log_features: The logarithm of the features of which it is a product, ``shape=(n, r)`` to
+            ``(n, s)``; None for a function of the logits.
         offset: What is added to the logits.
         tie_tolerance: Where only the largest logit and its ties count: how far ties may be below
             it, relative to |A x| max|y|; None elsewhere.
@@ -43,7 +43,7 @@ class Kernel:
     smooth = True
     local = False
     separable = False
-    features: Callable[[Array], Array] | None = None
+    log_features: Callable[[Array], Array] | None = None
     offset: float = 0.0
     tie_tolerance: float | None = None
     unit = LOG2_E
@@ -174,12 +174,25 @@ class Indicator(Kernel):
 
 
 @dataclass(frozen=True)
-class Separable(Kernel):
-    """k = <phi(Q x), phi(K y)>; without a phi, <Q x, K y> = t."""
+class Logit(Kernel):
+    """k = t."""
 
-    features: Callable[[Array], Array] | None = None
     separable = True
 
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""
         return queries @ keys.T, np.zeros(len(queries))
+
+
+@dataclass(frozen=True)
+class Features(Kernel):
+    """k = <phi(Q x), phi(K y)> with positive phi, whose logarithm is given."""
+
+    log_features: Callable[[Array], Array] | None
+    separable = True
+
+    def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
+        """See ``Kernel``."""
+        tops = keys.max(axis=0)
+        largest = (queries + tops).max(axis=1)
+        return np.exp(queries + tops - largest[:, None]) @ np.exp(keys - tops).T, largest

@@ -36,3 +36,35 @@ class MomentSums:
     def partition(self, weights: Array, log_factors: Array | None = None) -> tuple[Array, Array]:
         """See ``Backend``."""
         return self.sums(weights)[:2]
+
+
+class FeatureSums:
+    """Sums of the kernel sum_a e^{xi_a + eta_a}, of which any term may exceed double precision.
+
+    Args:
+        queries: xi of this rank's targets, ``shape=(m, r)``.
+        keys: eta of this rank's points, ``shape=(n, r)``.
+        points: This rank's points y, ``shape=(n, d)``.
+        comm: The ranks over which the points are distributed, or None.
+    """
+
+    def __init__(self, queries: Array, keys: Array, points: Array, comm: MPI.Comm | None) -> None:
+        """Keep the arguments."""
+        self._queries, self._keys, self._points, self._comm = queries, keys, points, comm
+
+    def sums(self, weights: Array, log_factors: Array | None = None) -> Sums:
+        """See ``Backend``; there are no factors. Each feature has a scale, and each target."""
+        # What weighs nothing must not set a scale.
+        tops = np.max(self._keys[weights != 0], axis=0, initial=-np.inf)
+        if self._comm is not None:
+            self._comm.Allreduce(MPI.IN_PLACE, tops, op=MPI.MAX)
+        tops[tops == -np.inf] = 0.0
+        exponents = self._queries + tops
+        largest = exponents.max(axis=1)
+        features = np.exp(exponents - largest[:, None]), np.exp(np.minimum(self._keys - tops, 0))
+        sums = MomentSums(*features, self._points, self._comm).sums(weights)
+        return sums._replace(log_scale=largest)
+
+    def partition(self, weights: Array, log_factors: Array | None = None) -> tuple[Array, Array]:
+        """See ``Backend``."""
+        return self.sums(weights)[:2]

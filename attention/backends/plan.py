@@ -22,7 +22,7 @@ from meanformer.attention.backends.harmonic.sums import (
 )
 from meanformer.attention.backends.laplace.grid import SMALLEST_TOLERANCE
 from meanformer.attention.backends.laplace.sums import LaplaceSums
-from meanformer.attention.backends.moments import MomentSums
+from meanformer.attention.backends.moments import FeatureSums, MomentSums
 from meanformer.attention.backends.problem import Problem
 from meanformer.attention.matrices import times
 from meanformer.attention.spaces import Sphere
@@ -71,7 +71,8 @@ def choose(problem: Problem, choice: Choice | Literal["auto"]) -> tuple[Plan, Ba
         if choice != "auto":
             raise ValueError(f"attention: backend {choice!r} cannot serve a product; use auto")
         reason = "the kernel is a product, which needs two moments of the measure"
-        return Plan("moments", reason, {}, {}), MomentSums(
+        kind = MomentSums if problem.kernel.log_features is None else FeatureSums
+        return Plan("moments", reason, {}, {}), kind(
             problem.queries, problem.keys, problem.points, problem.comm
         )
     seconds: dict[Choice, float] = {}

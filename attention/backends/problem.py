@@ -52,16 +52,16 @@ class Problem:
 
     @cached_property
     def queries(self) -> Array:
-        """A x, ``shape=(m, d)``; for a kernel of features, those of Q x, ``shape=(m, r)``."""
-        if self.kernel.features is not None:
-            return self.kernel.features(times(self.targets, self.query.T))
+        """A x, ``shape=(m, d)``; for a kernel of features, their logarithms, ``shape=(m, r)``."""
+        if self.kernel.log_features is not None:
+            return self.kernel.log_features(times(self.targets, self.query.T))
         return times(self.targets, self.logits.T)
 
     @cached_property
     def keys(self) -> Array:
-        """The points, ``shape=(n, d)``; or the features of K y, ``shape=(n, r)``."""
-        if self.kernel.features is not None:
-            return self.kernel.features(times(self.points, self.key.T))
+        """The points, ``shape=(n, d)``; or the logarithms of K y's features, ``shape=(n, r)``."""
+        if self.kernel.log_features is not None:
+            return self.kernel.log_features(times(self.points, self.key.T))
         return self.points
 
     @cached_property

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from meanformer.attention.laws.base import Law
+from meanformer.attention.laws.feature_map import FeatureMap
 from meanformer.attention.laws.hardmax import Hardmax
 from meanformer.attention.laws.l2 import L2
 from meanformer.attention.laws.linear import Linear
@@ -27,6 +28,7 @@ LAWS: dict[str, type[Law]] = {
     "sigmoid": Sigmoid,
     "sinkhorn": Sinkhorn,
     "hardmax": Hardmax,
+    "feature-map": FeatureMap,
 }
 
 #: The parameters that one law alone has: its name, and the field of its dataclass.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from meanformer.arrays import Array
-from meanformer.attention.backends.kernels import Separable
+from meanformer.attention.backends.kernels import Logit
 from meanformer.attention.heads import Head
 from meanformer.attention.laws.base import Affine, Law, full
 from meanformer.attention.laws.own_sums import OwnSums
@@ -20,9 +20,9 @@ class Linear(Law):
     moves_by_matrices = True
 
     @property
-    def kernel(self) -> Separable:
+    def kernel(self) -> Logit:
         """<Ax,y>."""
-        return Separable()
+        return Logit()
 
     def rate(self, head: Head, spread: float) -> float:
         """The velocity and its derivative are at most |V| |A|."""

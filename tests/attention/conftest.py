@@ -112,6 +112,14 @@ def kernel_of(attention, x, y, w, query, key):
         case "hardmax":
             maximal = logits >= logits.max(axis=1)[:, None] - 1e-12 * np.abs(logits).max()
             return maximal.astype(np.longdouble), np.zeros(len(x))
+        case "feature-map":
+
+            def log_features(u):
+                return np.where(u > 0, np.log1p(np.maximum(u, 0)), u)
+
+            terms = log_features(beta * q)[:, None] + log_features(k)
+            top = terms.max(axis=(1, 2))
+            return np.exp(terms - top[:, None, None]).sum(axis=2), top
         case "l2":
             logits = -beta * ((q[:, None] - k[None]) ** 2).sum(axis=2)
         case "sinkhorn":

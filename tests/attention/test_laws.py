@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from meanformer.attention import Attention, AttentionDomainError, Euclidean, Head, Sphere
+from meanformer.attention.laws import LAWS
 
-LAWS = ["softmax", "unnormalised", "linear", "l2", "sigmoid", "sinkhorn", "hardmax"]
 BETAS = [-10.0, 0.0, 1e-3, 1.0, 10.0, 100.0, 1000.0]
 SPACES = [Sphere(2), Sphere(3), Sphere(5), Euclidean(1), Euclidean(2), Euclidean(3), Euclidean(5)]
 TOLERANCES = [1e-4, 1e-8, 1e-11]
@@ -46,12 +46,14 @@ def check(wanted, attention, space, targets, points, weights, tolerance, backend
 
 def served(law, space, scalar):
     """The backends that can serve."""
+    if law in {"linear", "feature-map"}:
+        return ["auto"]
     names = ["direct"]
     if law not in {"sigmoid", "hardmax"} and space.dimension <= 3:
         names.append("laplace")
     if law != "hardmax" and scalar and space in (Sphere(2), Sphere(3)):
         names.append("harmonic")
-    return names if law != "linear" else ["auto"]
+    return names
 
 
 def fits(attention, space, targets, points, tolerance, backend):

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from meanformer.attention import Attention, Euclidean, Head
-
-LAWS = ["softmax", "unnormalised", "linear", "l2", "sigmoid", "sinkhorn", "hardmax"]
+from meanformer.attention.laws import LAWS
 
 
 def setup(law):

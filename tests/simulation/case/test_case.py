@@ -100,7 +100,7 @@ class TestWrongCases:
         del data["time"]
         assert problems_of(data) == (
             "attention.law: 'softmaxx' is not allowed; allowed: softmax, unnormalised, linear, l2, "
-            "sigmoid, sinkhorn, hardmax; did you mean 'softmax'?",
+            "sigmoid, sinkhorn, hardmax, feature-map; did you mean 'softmax'?",
             "attention.beta: nan is not allowed; must be a finite number",
             "pde.degre: unknown key; allowed: boundary, degree, half_width, largest_outflow, "
             "largest_unresolved, mesh, refinement, scheme; did you mean 'degree'?",
