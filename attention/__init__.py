@@ -3,7 +3,7 @@
 from meanformer.attention.attention import Attention
 from meanformer.attention.backends.backend import AttentionDomainError
 from meanformer.attention.backends.plan import Plan
-from meanformer.attention.energy import energy_gradient, interaction_energy
+from meanformer.attention.energy import InteractionEnergy, energy_gradient, interaction_energy
 from meanformer.attention.evaluator import Evaluator, Field
 from meanformer.attention.heads import Head
 from meanformer.attention.schedule import Model, Rescaled, Schedule, random_values
@@ -16,6 +16,7 @@ __all__ = [
     "Evaluator",
     "Field",
     "Head",
+    "InteractionEnergy",
     "Model",
     "Plan",
     "Rescaled",

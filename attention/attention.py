@@ -279,5 +279,5 @@ def _exponential(matrix: Array) -> Array:
 
 
 Attention.__doc__ = str(Attention.__doc__).replace(
-    "LAWS", "\n    ".join(f"* {name}: {law.summary()}," for name, law in LAWS.items())
+    "LAWS", "\n    ".join(f"* {name}: {law.summary()}" for name, law in LAWS.items())
 )

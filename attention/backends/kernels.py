@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from meanformer.arrays import Array
 from meanformer.attention.backends.direct import tiles
-from meanformer.attention.backends.harmonic import eigenvalues as zonal
+from meanformer.attention.backends.harmonic import eigenvalues as harmonic
 
 #: In place of minus infinity, of which differences would not be numbers.
 NOTHING = -1e30
@@ -108,7 +108,7 @@ class Exponential(Kernel):
 
     def degree(self, slope: float, dimension: int) -> int | None:
         """See ``Kernel``."""
-        return zonal.degree_of_exponential(slope, dimension)
+        return harmonic.degree_of_exponential(slope, dimension)
 
     def log_largest(self, slope: float) -> float:
         """See ``Kernel``."""
@@ -116,7 +116,7 @@ class Exponential(Kernel):
 
     def eigenvalues(self, slope: float, degree: int, dimension: int) -> Array:
         """See ``Kernel``."""
-        return zonal.of_exponential(slope, degree, dimension)
+        return harmonic.of_exponential(slope, degree, dimension)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Logistic(Kernel):
 
     def degree(self, slope: float, dimension: int) -> int | None:
         """See ``Kernel``."""
-        return zonal.degree_of_logistic(slope, self.offset, self.log_largest(slope))
+        return harmonic.degree_of_logistic(slope, self.offset, self.log_largest(slope))
 
     def log_largest(self, slope: float) -> float:
         """See ``Kernel``."""
@@ -150,7 +150,7 @@ class Logistic(Kernel):
 
     def eigenvalues(self, slope: float, degree: int, dimension: int) -> Array:
         """See ``Kernel``; the degree must be one at which the series is at round-off."""
-        return zonal.of_function(lambda t: self.scaled(slope, t), degree, dimension)
+        return harmonic.of_function(lambda t: self.scaled(slope, t), degree, dimension)
 
 
 @dataclass(frozen=True)

@@ -38,19 +38,11 @@ class MomentSums:
         return self.sums(weights)[:2]
 
 
-class FeatureSums:
+class FeatureSums(MomentSums):
     """Sums of the kernel sum_a e^{xi_a + eta_a}, of which any term may exceed double precision.
 
-    Args:
-        queries: xi of this rank's targets, ``shape=(m, r)``.
-        keys: eta of this rank's points, ``shape=(n, r)``.
-        points: This rank's points y, ``shape=(n, d)``.
-        comm: The ranks over which the points are distributed, or None.
+    Arguments as for ``MomentSums``.
     """
-
-    def __init__(self, queries: Array, keys: Array, points: Array, comm: MPI.Comm | None) -> None:
-        """Keep the arguments."""
-        self._queries, self._keys, self._points, self._comm = queries, keys, points, comm
 
     def sums(self, weights: Array, log_factors: Array | None = None) -> Sums:
         """See ``Backend``; there are no factors. Each feature has a scale, and each target."""
@@ -64,7 +56,3 @@ class FeatureSums:
         features = np.exp(exponents - largest[:, None]), np.exp(np.minimum(self._keys - tops, 0))
         sums = MomentSums(*features, self._points, self._comm).sums(weights)
         return sums._replace(log_scale=largest)
-
-    def partition(self, weights: Array, log_factors: Array | None = None) -> tuple[Array, Array]:
-        """See ``Backend``."""
-        return self.sums(weights)[:2]

@@ -13,11 +13,11 @@ from meanformer.attention.backends.direct.blocked import BlockedSums
 from meanformer.attention.backends.direct.pairs import BLOCKED_FROM, direct_cost
 from meanformer.attention.backends.direct.stored import LARGEST_LOGIT, MOST_PAIRS, StoredSums
 from meanformer.attention.backends.direct.sums import DirectSums
-from meanformer.attention.backends.harmonic.eigenvalues import degree_for
 from meanformer.attention.backends.harmonic.sums import (
     LEAST_AMPLITUDE,
     HarmonicSums,
     absolute_error,
+    degree_for,
     harmonic_cost,
 )
 from meanformer.attention.backends.laplace.grid import SMALLEST_TOLERANCE

@@ -13,7 +13,7 @@ from meanformer.attention.laws.base import Law
 
 @dataclass(frozen=True)
 class Hardmax(Law):
-    """the average of V y over the maximisers of <Ax,y> (arXiv 2407.01602)."""
+    """Average of V y over the maximisers of <Ax,y> (arXiv 2407.01602)."""
 
     tie_tolerance: float = field(default=1e-12, metadata={"least": 0.0})
 

@@ -14,9 +14,7 @@ All kernels are divided by their largest value k(+-1) against overflow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from functools import lru_cache
-from typing import Protocol
+from collections.abc import Callable
 
 import numpy as np
 from scipy.fft import dct
@@ -30,36 +28,11 @@ LARGEST_DEGREE = {2: 20_000, 3: 3_000}
 _TRUNCATION = 1e-16
 
 
-class ZonalKernel(Hashable, Protocol):
-    """A kernel that knows its degree; see ``kernels.Kernel``."""
-
-    def degree(self, slope: float, dimension: int) -> int | None:
-        """At which degree the series is at round-off; None where it is far too large."""
-        ...
-
-
 def multiplicities(degree: int, dimension: int) -> Array:
     """N_l for l = 0..degree: the number of independent harmonics of each degree."""
     ell = np.arange(degree + 1).astype(float)
     counts: Array = np.where(ell == 0, 1.0, 2.0) if dimension == 2 else 2 * ell + 1
     return counts
-
-
-@lru_cache
-def degree_for(kernel: ZonalKernel, slope: float, dimension: int) -> int | None:
-    """The degree at which the expansion of a kernel is at round-off.
-
-    Args:
-        kernel: The kernel, a function of slope t.
-        slope: Of any sign, dimensionless.
-        dimension: 2 for the circle, 3 for the sphere.
-
-    Returns:
-        A degree L, at least 2, such that all terms of k beyond it add up to less than 1e-16 of
-        its largest value; None if that takes more than ``LARGEST_DEGREE``.
-    """
-    degree = kernel.degree(slope, dimension)
-    return max(2, degree) if degree is not None and degree <= LARGEST_DEGREE[dimension] else None
 
 
 def degree_of_exponential(beta: float, dimension: int) -> int | None:

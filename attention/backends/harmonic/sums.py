@@ -8,6 +8,7 @@ are summed directly.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from meanformer.mpi import MPI
@@ -19,7 +20,7 @@ from meanformer.arrays import Array
 from meanformer.attention.backends.backend import Sums
 from meanformer.attention.backends.direct.sums import DirectSums
 from meanformer.attention.backends.harmonic.eigenvalues import (
-    degree_for,
+    LARGEST_DEGREE,
     multiplicities,
     radial,
     slopes,
@@ -36,6 +37,23 @@ from meanformer.attention.transforms.nonuniform import LEAST_ERROR, MODERATE_ERR
 
 # The transforms' own errors are not always as well spread as the moments of the measure.
 LEAST_AMPLITUDE = 0.15
+
+
+@lru_cache
+def degree_for(kernel: Kernel, slope: float, dimension: int) -> int | None:
+    """The degree at which the expansion of a kernel is at round-off.
+
+    Args:
+        kernel: A function of slope t.
+        slope: Of any sign, dimensionless.
+        dimension: 2 for the circle, 3 for the sphere.
+
+    Returns:
+        A degree L, at least 2, such that all terms of k beyond it add up to less than 1e-16 of
+        its largest value; None if that takes more than ``LARGEST_DEGREE``.
+    """
+    degree = kernel.degree(slope, dimension)
+    return max(2, degree) if degree is not None and degree <= LARGEST_DEGREE[dimension] else None
 
 
 def absolute_error(degree: int, dimension: int, epsilon: float = LEAST_ERROR) -> float:

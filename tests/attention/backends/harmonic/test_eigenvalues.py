@@ -5,11 +5,11 @@ import pytest
 
 from meanformer.attention.backends.harmonic.eigenvalues import (
     LARGEST_DEGREE,
-    degree_for,
     multiplicities,
     radial,
     slopes,
 )
+from meanformer.attention.backends.harmonic.sums import degree_for
 from meanformer.attention.backends.kernels import Exponential, Logistic
 
 BETAS = (-1000.0, -10.0, 0.0, 1e-3, 1.0, 10.0, 100.0, 1000.0, 1e4)
