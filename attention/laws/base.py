@@ -56,6 +56,7 @@ class Law(ABC):
         normalised: Whether the velocity is V times an average of the points.
         energetic: Whether there is an interaction energy.
         has_log_partition: Whether Z is the integral of a positive kernel, smooth in x.
+        of_tokens: Whether it is for tokens alone: of a density its velocity is not smooth.
         moves_by_matrices: Whether ``affine`` holds for every measure of the same moments.
         share_of_tolerance: What the kernel's sums may take of the tolerance.
     """
@@ -65,6 +66,7 @@ class Law(ABC):
     normalised: ClassVar[bool] = True
     energetic: ClassVar[bool] = False
     has_log_partition: ClassVar[bool] = False
+    of_tokens: ClassVar[bool] = False
     moves_by_matrices: ClassVar[bool] = False
     share_of_tolerance: ClassVar[float] = 1.0
 

@@ -17,6 +17,8 @@ class Hardmax(Law):
 
     tie_tolerance: float = field(default=1e-12, metadata={"least": 0.0})
 
+    of_tokens = True
+
     @property
     def kernel(self) -> Indicator:
         """1 at the maximisers."""

@@ -8,6 +8,7 @@ from typing import Any, Self
 import tomli_w
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from meanformer.attention.laws import LAWS
 from meanformer.simulation.case.attention import (
     MOST_LAYERS,
     AttentionTable,
@@ -144,9 +145,9 @@ class Case(Table):
                 "density; initial.kind must be one with a density, or leave [pde] out"
             )
         attention = info.data.get("attention")
-        if attention is not None and attention.law == "hardmax":
+        if attention is not None and LAWS[attention.law].of_tokens:
             raise refusal(
-                "not allowed with attention.law = 'hardmax', a law of tokens: a density is "
+                f"not allowed with attention.law = {attention.law!r}, a law of tokens: a density is "
                 "positive everywhere; attention.law must be another, or leave [pde] out"
             )
         return pde
