@@ -90,7 +90,11 @@ class PositivityLimiter:
         return int(_limit(values, self._mean_weights, self._basis))
 
     def after_implicit(self, values: Array, comm: MPI.Intracomm) -> bool:
-        """Limit what an implicit step made in place, its cells of negative mean, too. Collective.
+        """Limit in place what an implicit step made. Collective.
+
+        Cells of negative mass are set to zero, and all others shrunk so that the mass stays. What
+        such a step leaves below zero in a cell's mean is part of its error, and so is what this
+        does: it moves no more mass than there was below zero.
 
         Args:
             values: Nodal values, ``shape=(cells, n)``.
@@ -99,26 +103,11 @@ class PositivityLimiter:
         Returns:
             Whether little of the mass was below zero, and nothing blew up; the same on all ranks.
         """
-        below = self.empty_negative_cells(values, comm)
-        return below <= _LARGEST_BELOW_ZERO and not comm.allreduce(self(values))
-
-    def empty_negative_cells(self, values: Array, comm: MPI.Intracomm) -> float:
-        """Set cells of negative mass to zero, and shrink all others so that the mass stays.
-
-        What an implicit step leaves below zero in a cell's mean is part of its error, and so is
-        what this does: it moves no more mass than there was below zero. Collective.
-
-        Args:
-            values: Nodal values, ``shape=(cells, n)``; changed in place.
-            comm: The ranks that share the cells.
-
-        Returns:
-            The mass below zero, relative to the whole.
-        """
         masses = np.einsum("ci,ci->c", self._integrals, values)
         below = masses < 0
         negative, total = comm.allreduce(np.array([masses[below].sum(), masses.sum()]))
         if negative < 0:
             values *= total / (total - negative)
             values[below] = 0.0
-        return float(-negative / total)
+        little = bool(-negative / total <= _LARGEST_BELOW_ZERO)
+        return little and not comm.allreduce(self(values))

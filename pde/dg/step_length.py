@@ -76,16 +76,7 @@ class StepLength:
         return float(elements.comm.allreduce(min(safe, resolved), op=MPI.MIN))
 
     def number_of_steps(self, remaining: float, longest: float, speeds: Array) -> int:
-        """Equal steps that cover an interval, none longer than allowed. Collective.
-
-        Args:
-            remaining: Length of the interval, positive.
-            longest: Longest step allowed; may be infinite.
-            speeds: Largest speed in each cell, ``shape=(cells,)``.
-
-        Raises:
-            StepTooSmallError: If there would be too many, with the reason.
-        """
+        """See ``equal_steps``, whose error is told with a reason. Collective."""
         try:
             return equal_steps(remaining, longest)
         except StepTooSmallError as error:
