@@ -147,8 +147,8 @@ class Case(Table):
         attention = info.data.get("attention")
         if attention is not None and LAWS[attention.law].of_tokens:
             raise refusal(
-                f"not allowed with attention.law = {attention.law!r}, a law of tokens: a density is "
-                "positive everywhere; attention.law must be another, or leave [pde] out"
+                f"not allowed with attention.law = {attention.law!r}, a law of tokens: a density "
+                "is positive everywhere; attention.law must be another, or leave [pde] out"
             )
         return pde
 
