@@ -12,7 +12,7 @@ import pyvista as pv
 from dolfinx import plot
 
 from meanformer.simulation import Case
-from meanformer.simulation.build.solvers import build
+from meanformer.simulation.builders.solvers import build
 from meanformer.simulation.controller import Observer, integrate
 from meanformer.simulation.state import State
 

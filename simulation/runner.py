@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meanformer.errors import SolverError
-from meanformer.simulation.build.solvers import build
+from meanformer.simulation.builders.solvers import build
 from meanformer.simulation.case.case import Case
 from meanformer.simulation.controller import (
     Observer,

@@ -2,6 +2,7 @@
 
 import ast
 from collections import Counter
+from fnmatch import fnmatch
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -72,6 +73,15 @@ def test_a_folder_has_at_most_twelve_modules():
     packages = {name.rpartition(".")[0] for name in MODULES}
     folders = Counter(name.rpartition(".")[0] for name in MODULES if name not in packages)
     assert {folder: count for folder, count in folders.items() if count > 12} == {}
+
+
+@pytest.mark.parametrize("room", [*ROOMS, "tests"])
+def test_no_folder_has_a_name_that_pytest_passes_over(pytestconfig, room):
+    # Such as "build", which ruff and many a .gitignore pass over, too.
+    passed_over = pytestconfig.getini("norecursedirs")
+    for path in (ROOT / room).glob("**/*.py"):
+        for folder in path.relative_to(ROOT).parts[:-1]:
+            assert not any(fnmatch(folder, pattern) for pattern in passed_over), path
 
 
 def test_dolfinx_stays_in_its_rooms():

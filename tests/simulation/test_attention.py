@@ -12,7 +12,7 @@ from meanformer.attention import Attention, Schedule, interaction_energy, random
 from meanformer.attention.laws import LAWS
 from meanformer.particles import TokenSolver
 from meanformer.simulation import Case, run
-from meanformer.simulation.build.model import build_model
+from meanformer.simulation.builders.model import build_model
 
 WORLD = MPI.COMM_WORLD
 TURN = [[0.0, -1.0, 0.0], [1.0, 0.0, 0.2], [0.0, 0.3, 0.5]]

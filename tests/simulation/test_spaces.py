@@ -7,8 +7,8 @@ import pytest
 
 from meanformer.attention.exact import exact_solution
 from meanformer.simulation import Case, CaseError, run
-from meanformer.simulation.build.initial import initial_measure
-from meanformer.simulation.build.model import build_model
+from meanformer.simulation.builders.initial import initial_measure
+from meanformer.simulation.builders.model import build_model
 
 COMM = MPI.COMM_WORLD
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from meanformer.mpi import MPI
 
-from meanformer.simulation.case.case import Case
-from meanformer.simulation.case.tokens import Tokens
 from meanformer.coupling import METRICS, sample_tokens, share_of
 from meanformer.particles import TokenSolver, deal_out
-from meanformer.simulation.build.initial import initial_measure
-from meanformer.simulation.build.model import build_model
+from meanformer.simulation.builders.initial import initial_measure
+from meanformer.simulation.builders.model import build_model
+from meanformer.simulation.case.case import Case
 from meanformer.simulation.case.tables import space_of
+from meanformer.simulation.case.tokens import Tokens
 from meanformer.simulation.scheme import Scheme
 from meanformer.simulation.state import State
 
@@ -31,7 +31,7 @@ def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
 
     state, scheme = State(comm, attention), None
     if case.pde is not None:
-        from meanformer.simulation.build.density import DgScheme  # DOLFINx is slow to import
+        from meanformer.simulation.builders.density import DgScheme  # DOLFINx is slow to import
 
         scheme = DgScheme(case, attention, step, comm)
         state.density = scheme.solver

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from meanformer.attention import Attention, Head, Model, Schedule, random_values
+from meanformer.attention.laws import PARAMETERS
 from meanformer.simulation.case.attention import AttentionTable, HeadsTable
 from meanformer.simulation.case.types import as_matrix
-from meanformer.attention.laws import PARAMETERS
 
 
 def build_model(table: AttentionTable, dimension: int, end: float) -> Model:

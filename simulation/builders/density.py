@@ -11,12 +11,12 @@ from meanformer.arrays import Array
 from meanformer.attention import Model
 from meanformer.meshes.compat import DOLFINX_VERSION
 from meanformer.pde import DensitySolver, InitialDensityError, PetscOptionError
+from meanformer.pde.dg.l2_distance import l2_distance
+from meanformer.simulation.builders.initial import initial_measure
+from meanformer.simulation.builders.mesh import build_mesh
 from meanformer.simulation.case.case import Case
 from meanformer.simulation.case.errors import CaseError
 from meanformer.simulation.case.tables import PdeTable
-from meanformer.pde.dg.l2_distance import l2_distance
-from meanformer.simulation.build.initial import initial_measure
-from meanformer.simulation.build.mesh import build_mesh
 from meanformer.simulation.controller import Observer
 from meanformer.simulation.observers.density_diagnostics import DensityDiagnostics
 from meanformer.simulation.observers.outflow_guard import OutflowGuard
