@@ -1,4 +1,4 @@
-"""Explicit Runge-Kutta schemes, given by their tableaus.
+"""Explicit Runge-Kutta methods, given by their tableaus.
 
 For u' = F(u, t), with k_i = F(u_i, t + c_i dt),
 
@@ -18,8 +18,8 @@ from meanformer.integrators.stepper import Rate, Step, Tendency
 
 
 @dataclass(frozen=True)
-class ExplicitTableau:
-    """A scheme in the form above.
+class ExplicitIntegrator:
+    """An integrator in the form above.
 
     Attributes:
         name: Its usual name.
@@ -53,7 +53,7 @@ def _combined(weights: Sequence[float], rates: Sequence[Rate]) -> Array:
 
 
 #: Kutta, Z. Math. Phys. 46 (1901).
-RK4 = ExplicitTableau(
+RK4 = ExplicitIntegrator(
     "classical Runge-Kutta",
     4,
     ((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)),

@@ -1,4 +1,4 @@
-r"""Implicit-explicit Runge-Kutta schemes: transport by explicit, diffusion by implicit stages.
+r"""Implicit-explicit Runge-Kutta methods: transport by explicit, diffusion by implicit stages.
 
 For u' = F(u, t) + G(u), with the same nodes and weights for both parts,
 
@@ -21,8 +21,8 @@ from meanformer.integrators.stepper import Rate, Step, Tendency
 
 
 @dataclass(frozen=True, eq=False)
-class ImexScheme:
-    """A pair of Runge-Kutta schemes.
+class ImexIntegrator:
+    """A pair of Runge-Kutta methods.
 
     Attributes:
         name: Its usual name.
@@ -76,16 +76,16 @@ class ImexScheme:
         return Step(time, dt, state, after, outflow) if limit(after) else None
 
 
-def _giraldo() -> ImexScheme:
+def _giraldo() -> ImexIntegrator:
     root = np.sqrt(2.0)
     gamma, third = 1 - 1 / root, (3 + 2 * root) / 6
     weights = np.array([1 / (2 * root), 1 / (2 * root), gamma])
     explicit = np.array([[0, 0, 0], [2 * gamma, 0, 0], [1 - third, third, 0]])
     implicit = np.array([[0, 0, 0], [gamma, gamma, 0], weights])
-    return ImexScheme("ARK2(3)", 2, explicit, implicit, weights, 1.0)
+    return ImexIntegrator("ARK2(3)", 2, explicit, implicit, weights, 1.0)
 
 
-def _kennedy_carpenter() -> ImexScheme:
+def _kennedy_carpenter() -> ImexIntegrator:
     gamma = 1767732205903 / 4055673282236
     weights = np.array(
         [
@@ -107,7 +107,7 @@ def _kennedy_carpenter() -> ImexScheme:
     implicit[1, :2] = gamma, gamma
     implicit[2, :3] = 2746238789719 / 10658868560708, -640167445237 / 6845629431997, gamma
     implicit[3] = weights
-    return ImexScheme("ARK3(2)4L[2]SA", 3, explicit, implicit, weights, 2.0)
+    return ImexIntegrator("ARK3(2)4L[2]SA", 3, explicit, implicit, weights, 2.0)
 
 
 #: Giraldo, Kelly, Constantinescu, SIAM J. Sci. Comput. 35 (2013).
@@ -115,5 +115,5 @@ ARK2 = _giraldo()
 #: Kennedy and Carpenter, Appl. Numer. Math. 44 (2003).
 ARK3 = _kennedy_carpenter()
 
-#: The scheme that goes with a spatial degree p.
+#: The integrator that goes with a spatial degree p.
 BY_DEGREE = {1: ARK2, 2: ARK3, 3: ARK3}

@@ -1,7 +1,7 @@
-"""Strong-stability-preserving Runge-Kutta schemes as convex combinations of Euler steps.
+"""Strong-stability-preserving Runge-Kutta methods as convex combinations of Euler steps.
 
-Every scheme here is written with Euler steps E(u) = u + (dt/c) F(u), c the SSP coefficient: stage
-k forms E_k = E(u_k), and the next u is a convex combination of the start u_0 and the E_k so far.
+All of them are written with Euler steps E(u) = u + (dt/c) F(u), c the SSP coefficient: stage k
+forms E_k = E(u_k), and the next u is a convex combination of the start u_0 and the E_k so far.
 Whatever holds for a limited Euler step and for convex combinations then holds for the whole step.
 """
 
@@ -18,8 +18,8 @@ _State = TypeVar("_State", Array, float)
 
 
 @dataclass(frozen=True)
-class SSPScheme:
-    """A scheme in the form above.
+class SSPIntegrator:
+    """An integrator in the form above.
 
     Attributes:
         name: Its usual name.
@@ -48,7 +48,7 @@ class SSPScheme:
         ``limit`` limits an Euler step in place, and says how often it could not on this rank.
         """
         length = dt / self.coefficient
-        # The same scheme moves the time, and what has left.
+        # Time, and what has left, move by the same combinations.
         stage, elapsed, left = state, 0.0, 0.0
         moved: list[Array] = []
         times: list[float] = []
@@ -67,7 +67,7 @@ class SSPScheme:
 
 
 def _mean(row: tuple[float, dict[int, float]], start: _State, moved: list[_State]) -> _State:
-    """The convex combination of the start and the Euler steps so far, by a row of a scheme."""
+    """The convex combination of the start and the Euler steps so far, by a row."""
     start_weight, mix = row
     if mix == {len(moved) - 1: 1.0}:
         return moved[-1]
@@ -82,13 +82,13 @@ def _chain(first: int, count: int) -> tuple[tuple[float, dict[int, float]], ...]
     return tuple((0.0, {k: 1.0}) for k in range(first, first + count))
 
 
-EULER = SSPScheme("forward Euler", 1, 1.0, _chain(0, 1))
+EULER = SSPIntegrator("forward Euler", 1, 1.0, _chain(0, 1))
 #: Shu & Osher, J. Comput. Phys. 77 (1988).
-SSPRK22 = SSPScheme("SSPRK(2,2)", 2, 1.0, (*_chain(0, 1), (1 / 2, {1: 1 / 2})))
+SSPRK22 = SSPIntegrator("SSPRK(2,2)", 2, 1.0, (*_chain(0, 1), (1 / 2, {1: 1 / 2})))
 #: Kraaijevanger, BIT 31 (1991).
-SSPRK43 = SSPScheme("SSPRK(4,3)", 3, 2.0, (*_chain(0, 2), (2 / 3, {2: 1 / 3}), *_chain(3, 1)))
+SSPRK43 = SSPIntegrator("SSPRK(4,3)", 3, 2.0, (*_chain(0, 2), (2 / 3, {2: 1 / 3}), *_chain(3, 1)))
 #: Ketcheson, SIAM J. Sci. Comput. 30 (2008).
-SSPRK104 = SSPScheme(
+SSPRK104 = SSPIntegrator(
     "SSPRK(10,4)",
     4,
     6.0,
@@ -100,5 +100,5 @@ SSPRK104 = SSPScheme(
     ),
 )
 
-#: The scheme of order p + 1 that goes with a spatial degree p.
+#: The integrator of order p + 1 that goes with a spatial degree p.
 BY_DEGREE = {0: EULER, 1: SSPRK22, 2: SSPRK43, 3: SSPRK104}

@@ -14,7 +14,8 @@ class Rate(NamedTuple):
 
     Attributes:
         change: d_t of the state, of its shape.
-        outflow: What leaves the state per unit of time, integrated by the scheme of the state.
+        outflow: What leaves this rank's part of the state per unit of time; an integrator gives it
+            the weights that it gives the changes.
     """
 
     change: Array
@@ -34,9 +35,9 @@ class Step:
         length: Its length in time.
         before: The state at its start.
         after: The state at its end.
-        outflow: What left the state meanwhile.
+        outflow: What left this rank's part of the state meanwhile.
         rates: Rates at the stages of an explicit tableau, from which states between the start and
-            the end follow; other schemes keep none.
+            the end follow; other integrators keep none.
     """
 
     start: float
@@ -48,13 +49,14 @@ class Step:
 
 
 class Stepper(Protocol):
-    """A scheme together with an equation."""
+    """An integrator together with an equation."""
 
     def __call__(self, state: Array, time: float, dt: float, first: Rate) -> Step | None:
         """One step, which does not change ``state``.
 
-        Ranks that share a state each hold a part of it. The scheme does the same on all of them,
-        and what it calls may be collective.
+        Ranks that share a state each hold a part of it. The integrator does the same on all of
+        them, and what it calls may be collective: a stage refused on one rank alone does not
+        end the step there. Errors of what it calls are passed on.
 
         Args:
             state: Where it starts.

@@ -23,7 +23,7 @@ _COURANT = 0.2
 class TokenSolver:
     """Solve x_i' = v[mu_n](x_i), mu_n = (1/n) sum_j delta_{x_j}, distributed over ranks.
 
-    The classical fourth-order Runge-Kutta scheme for the field extended from the sphere by
+    The classical fourth-order Runge-Kutta method for the field extended from the sphere by
     v(x/|x|), which keeps |x|; every step ends on the sphere again.
 
     Args:

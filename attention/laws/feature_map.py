@@ -17,8 +17,8 @@ class FeatureMap(Law):
     phi(u) = u + 1 for u > 0, e^u elsewhere, in each component. There is no energy: softmax follows
     one because the gradient of e^{<Ax,y>} in x is the kernel times A^T y, the average's own terms;
     that of k is beta Q^T (phi'(beta Qx) phi(Ky)), which knows y through its features only. Nor is
-    k the same in rotated coordinates. phi' jumps in slope at 0: schemes of an order above two lose
-    it where a component of Q x changes its sign.
+    k the same in rotated coordinates. phi' jumps in slope at 0: integrators of an order above two
+    lose it where a component of Q x changes its sign.
     """
 
     has_log_partition = True

@@ -40,8 +40,8 @@ class DensitySolver:
     """Solve d_t rho + div(rho v[rho]) = kappa Lap rho, with v the velocity of attention.
 
     Upwind discontinuous Galerkin elements of degree p with a positivity limiter. Without noise, an
-    SSP Runge-Kutta scheme of order p + 1; with it, symmetric interior penalty and an
-    implicit-explicit Runge-Kutta scheme of order 2 (p = 1) or 3. The velocity is interpolated in
+    SSP Runge-Kutta method of order p + 1; with it, symmetric interior penalty and an
+    implicit-explicit Runge-Kutta method of order 2 (p = 1) or 3. The velocity is interpolated in
     continuous elements of degree p + 1. The density is per unit length, area or volume, with mass
     one at t = 0; all is dimensionless.
 
@@ -119,12 +119,12 @@ class DensitySolver:
         )
         self._other_time: dict[str, float] = {}
         self.diffusion = Diffusion(self.elements) if temperature > 0 else None
-        self._stepper, euler_steps = self._scheme()
+        self._stepper, euler_steps = self._integrator()
         self._step_length = StepLength(self.elements, euler_steps, temperature, self.diffusion)
         self._density = fem.Function(self.elements.space)
         self.numbers = domain.topology.original_cell_index[: len(self.elements.integrals)]
 
-    def _scheme(self) -> tuple[Stepper, float]:
+    def _integrator(self) -> tuple[Stepper, float]:
         """What takes steps, and how much longer they may be than an Euler step of transport."""
         elements, diffusion, kappa = self.elements, self.diffusion, self.temperature
         times = self._other_time

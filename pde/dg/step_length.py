@@ -1,4 +1,4 @@
-"""The longest step that is safe for a density: for transport, and for what its scheme resolves."""
+"""The longest step of a density that is safe for transport, and that its integrator resolves."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _RATE_OF_DIFFUSION = 12.0
 
 
 class StepLength:
-    """The longest safe step of a scheme.
+    """The longest safe step of an integrator.
 
     Args:
         elements: The density's elements, of degree p.
-        euler_steps: The scheme's longest step relative to that of an Euler step of transport.
+        euler_steps: The integrator's longest step relative to that of an Euler step of transport.
         temperature: kappa.
         diffusion: The operator Lap; None without noise.
     """

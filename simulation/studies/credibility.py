@@ -57,7 +57,7 @@ def expected_orders(key: str, quantity: Quantity, case: Case) -> Expected | None
             return None
         return Expected(0.5, 0.5, "independent tokens")
     if key == "time.step" and quantity.table == "particles":
-        return Expected(RK4.order, RK4.order, "the scheme of the tokens")
+        return Expected(RK4.order, RK4.order, "the time scheme of the tokens")
     if quantity.table != "pde" or case.pde is None:
         return None
     degree = case.pde.degree

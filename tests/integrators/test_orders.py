@@ -1,4 +1,4 @@
-"""Every scheme has its order, at times that change the equation, too, and for what leaves."""
+"""Every integrator has its order, at times that change the equation, too, and for what leaves."""
 
 from functools import partial
 
@@ -24,18 +24,18 @@ def spring(u):
     return np.array([0.0, -SHARE * u[0]])
 
 
-def explicit(scheme):
-    return partial(scheme.step, tendency=pendulum), pendulum
+def explicit(integrator):
+    return partial(integrator.step, tendency=pendulum), pendulum
 
 
-def limited(scheme):
-    return partial(scheme.step, tendency=pendulum, limit=lambda u: 0), pendulum
+def limited(integrator):
+    return partial(integrator.step, tendency=pendulum, limit=lambda u: 0), pendulum
 
 
-def split(scheme):
+def split(integrator):
     tendency = partial(pendulum, share=SHARE)
     return partial(
-        scheme.step,
+        integrator.step,
         tendency=tendency,
         stiff=spring,
         solve=lambda known, length: known + length * spring(known),
@@ -70,7 +70,7 @@ def test_order_on_a_pendulum_that_is_pushed(order, stepper, tendency):
 
 
 @pytest.mark.parametrize("order, stepper, tendency", STEPPERS)
-def test_what_leaves_is_integrated_by_the_same_scheme(order, stepper, tendency):
+def test_what_leaves_is_integrated_by_the_same_integrator(order, stepper, tendency):
     # x' = y and what leaves is y: both grow by the same, up to round-off.
     u, left = march(stepper, tendency, 10)
     assert left == pytest.approx(u[0] - START[0], abs=1e-14)
@@ -92,15 +92,15 @@ def test_an_explicit_step_keeps_the_rates_of_its_stages():
     assert np.allclose(step.before + step.length * change, step.after, rtol=0, atol=1e-15)
 
 
-@pytest.mark.parametrize("scheme", [*ssp.BY_DEGREE.values()], ids=lambda s: s.name)
+@pytest.mark.parametrize("integrator", [*ssp.BY_DEGREE.values()], ids=lambda s: s.name)
 @pytest.mark.parametrize("refused", ["first", "last"])
-def test_one_refused_stage_refuses_the_step_but_ends_it(scheme, refused):
-    calls, stages = [], len(scheme.rows)
+def test_one_refused_stage_refuses_the_step_but_ends_it(integrator, refused):
+    calls, stages = [], len(integrator.rows)
 
     def limit(u):
         calls.append(u)
         return int(len(calls) == (1 if refused == "first" else stages))
 
     first = pendulum(START, 0.0)
-    assert scheme.step(START, 0.0, 0.1, first, tendency=pendulum, limit=limit) is None
+    assert integrator.step(START, 0.0, 0.1, first, tendency=pendulum, limit=limit) is None
     assert len(calls) == stages  # other ranks, which refuse nothing, go through as many

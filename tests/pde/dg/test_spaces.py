@@ -256,26 +256,26 @@ def transport_symbol(degree, wave):
     return 2 * np.linalg.solve((values * w) @ values.T, tendency)
 
 
-def explicit_step(scheme):
+def explicit_step(integrator):
     def step(u, z):
         def tendency(v, time):
             return Rate(z @ v)
 
-        return scheme.step(
+        return integrator.step(
             u, 0.0, 1.0, tendency(u, 0.0), tendency=tendency, limit=lambda v: 0
         ).after
 
     return step
 
 
-def explicit_part(scheme):
+def explicit_part(integrator):
     def step(u, z):
         rates = []
-        for row in scheme.explicit:
+        for row in integrator.explicit:
             rates.append(
                 z @ (u + sum((a * k for a, k in zip(row[: len(rates)], rates, strict=True)), 0 * u))
             )
-        return u + sum(w * k for w, k in zip(scheme.weights, rates, strict=True))
+        return u + sum(w * k for w, k in zip(integrator.weights, rates, strict=True))
 
     return step
 
