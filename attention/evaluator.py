@@ -34,7 +34,7 @@ class Field(NamedTuple):
         velocity: ``shape=(m, d)``, tangent to the space, dimensionless.
         partition: Z e^{-log_scale}, a row for each head, ``shape=(h, m)``. Z is the sum of the
             law's kernel: of e^{<Ax,y>}, of e^{-beta |Qx-Ky|^2}, of the sigmoid, of <Ax,y> (linear),
-            e^{-f} (sinkhorn), or the mass of the maximisers (hardmax).
+            e^{-f} (sinkhorn), the mass of the maximisers (hardmax), or of the features' product.
         log_scale: ``shape=(h, m)``. Kept apart because Z itself may overflow.
         mass: Sum of the absolute weights.
     """

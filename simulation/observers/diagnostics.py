@@ -93,10 +93,7 @@ RANGE = {
     "empty for tokens"
 }
 ENERGY = Part[MeasureSolver](
-    {
-        "energy": "the interaction energy of the law, see below; empty for sigmoid and hardmax, "
-        "which have none"
-    },
+    {"energy": "the interaction energy of the law, see below; empty for a law that has none"},
     lambda observed: lambda row: {"energy": _energy(observed)},
 )
 ENTROPY = {"entropy": r"$\int \rho\log\rho$; empty for tokens"}
