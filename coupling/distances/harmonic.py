@@ -19,7 +19,7 @@ import numpy as np
 
 from meanformer.arrays import Array
 from meanformer.attention import Space, Sphere
-from meanformer.attention.transforms import sphere as harmonics
+from meanformer.attention.transforms import sphere
 from meanformer.attention.transforms.nonuniform import Moments
 from meanformer.coupling.distances.base import Metric
 from meanformer.particles import TokenEnsemble
@@ -33,8 +33,8 @@ _WEIGHTS = (_DEGREES * (_DEGREES + 1.0)) ** -1.5
 
 def moments(solver: WeightedPoints) -> Moments:
     """Moments of a solver's measure up to degree L. Collective."""
-    locations = harmonics.angles(solver.points)
-    return harmonics.analyse(locations, solver.weights, DEGREE, solver.comm)
+    locations = sphere.angles(solver.points)
+    return sphere.analyse(locations, solver.weights, DEGREE, solver.comm)
 
 
 def sobolev_square(difference: Moments) -> float:
@@ -118,4 +118,4 @@ class Harmonic(Metric):
 
 def _power(coefficients: Moments) -> Array:
     """sum_m |a_lm|^2 for l = 1..L, ``shape=(L,)``."""
-    return harmonics.degree_power(coefficients, coefficients, DEGREE)[1:]
+    return sphere.degree_power(coefficients, coefficients, DEGREE)[1:]

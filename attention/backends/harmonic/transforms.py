@@ -14,8 +14,7 @@ import numba
 import numpy as np
 
 from meanformer.arrays import Array
-from meanformer.attention.transforms import circle as fourier
-from meanformer.attention.transforms import sphere as harmonics
+from meanformer.attention.transforms import circle, sphere
 from meanformer.attention.transforms.nonuniform import Moments, crowded
 
 # Quotients of smaller numbers lose digits.
@@ -73,12 +72,12 @@ class CircleTransforms:
         """Compute angles once."""
         self._epsilon = epsilon
         self._comm, self._degree, self._directions = comm, degree, targets
-        self._points = fourier.angles(points)
-        self._targets = self._points if targets is points else fourier.angles(targets)
+        self._points = circle.angles(points)
+        self._targets = self._points if targets is points else circle.angles(targets)
 
     def moments(self, weights: Array) -> Moments:
         """See ``Transforms``."""
-        return fourier.analyse(self._points, weights, self._degree, self._comm, self._epsilon)
+        return circle.analyse(self._points, weights, self._degree, self._comm, self._epsilon)
 
     def amplitudes(self, moments: Moments) -> Array:
         """|c_k|."""
@@ -102,7 +101,7 @@ class CircleTransforms:
         return partition, moment
 
     def _synthesise(self, moments: Moments) -> Array:
-        return fourier.synthesise(moments, self._targets, self._epsilon)
+        return circle.synthesise(moments, self._targets, self._epsilon)
 
 
 class SphereTransforms:
@@ -122,31 +121,31 @@ class SphereTransforms:
         """Compute angles once."""
         self._epsilon = epsilon
         self._comm, self._degree, self._directions = comm, degree, targets
-        self._by_entry = harmonics.degrees(degree)
-        self._points, self._crowded = harmonics.angles(points), crowded(points)
-        self._targets = self._points if targets is points else harmonics.angles(targets)
+        self._by_entry = sphere.degrees(degree)
+        self._points, self._crowded = sphere.angles(points), crowded(points)
+        self._targets = self._points if targets is points else sphere.angles(targets)
         self._frames = _frames(targets, self._targets[:, 1])
 
     def moments(self, weights: Array) -> Moments:
         """See ``Transforms``."""
-        return harmonics.analyse(
+        return sphere.analyse(
             self._points, weights, self._degree, self._comm, self._crowded, self._epsilon
         )
 
     def amplitudes(self, moments: Moments) -> Array:
         """(4 pi / (2l+1) sum_m |a_lm|^2)^{1/2}."""
-        power = harmonics.degree_power(moments, moments, self._degree)
+        power = sphere.degree_power(moments, moments, self._degree)
         return np.sqrt(4 * np.pi * power / (2 * np.arange(self._degree + 1) + 1))
 
     def partition(self, moments: Moments, eigenvalue: Array) -> Array:
         """See ``Transforms``."""
         scaled = self._times(eigenvalue, moments)
-        return harmonics.synthesise(scaled, self._degree, self._targets, self._epsilon)
+        return sphere.synthesise(scaled, self._degree, self._targets, self._epsilon)
 
     def sums(self, moments: Moments, multipliers: Multipliers) -> tuple[Array, Array]:
         """See ``Transforms``."""
         partition = self.partition(moments, multipliers.kernel)
-        southward, eastward = harmonics.synthesise_gradient(
+        southward, eastward = sphere.synthesise_gradient(
             self._times(multipliers.slopes, moments), self._degree, self._targets, self._epsilon
         )
         moment = np.empty_like(self._directions)
