@@ -10,16 +10,18 @@ import numpy.typing as npt
 import ufl
 from dolfinx import graph, mesh
 
+from meanformer.arrays import Array, Indices
+
 DOLFINX_VERSION: str = dolfinx.__version__
 
 
 def create_mesh(
     comm: MPI.Comm,
-    cells: npt.NDArray[np.int64],
-    nodes: npt.NDArray[np.float64],
+    cells: Indices,
+    nodes: Array,
     domain: ufl.Mesh,
-    receivers: npt.NDArray[np.int64],
-    starts: npt.NDArray[np.int64],
+    receivers: Indices,
+    starts: Indices,
 ) -> mesh.Mesh:
     """``mesh.create_mesh``, given which ranks get each of this rank's cells, the owner first.
 

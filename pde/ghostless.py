@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import ufl
 from dolfinx import mesh
 
+from meanformer.arrays import Indices
 from meanformer.meshes import compat
 
 
-def without_ghosts(domain: mesh.Mesh) -> tuple[mesh.Mesh, npt.NDArray[np.int64]]:
+def without_ghosts(domain: mesh.Mesh) -> tuple[mesh.Mesh, Indices]:
     """A copy of a mesh without ghost cells. Collective.
 
     Writers put a rank's ghosts into files beside its own cells, and programs that read them draw

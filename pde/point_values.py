@@ -7,12 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from meanformer.arrays import Array
+from meanformer.arrays import Array, Indices
 from meanformer.attention import Sphere
 from meanformer.pde.dg.elements import Elements
 from meanformer.pde.quadrature import geometry_nodes, tabulate
-
-Indices = npt.NDArray[np.int64]
 
 # A point this far outside of a cell, in reference coordinates, is on its border: round-off.
 _BORDER = 1e-10

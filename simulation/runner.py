@@ -11,9 +11,7 @@ from typing import Any
 
 from meanformer.mpi import MPI
 
-import numpy as np
-import numpy.typing as npt
-
+from meanformer.arrays import Array
 from meanformer.errors import SolverError
 from meanformer.simulation.builders.solvers import build
 from meanformer.simulation.case.case import Case
@@ -42,7 +40,7 @@ from meanformer.simulation.state import State
 from meanformer.threads import divided_cores
 
 #: Columns by name, ``shape=(samples,)`` each.
-Columns = dict[str, npt.NDArray[np.float64]]
+Columns = dict[str, Array]
 #: File stems of all tables.
 STEMS = ("pde", "particles", "compare")
 

@@ -14,9 +14,8 @@ from meanformer.mpi import MPI
 
 import ducc0
 import numpy as np
-import numpy.typing as npt
 
-from meanformer.arrays import Array
+from meanformer.arrays import Array, Indices
 from meanformer.attention.transforms.nonuniform import (
     LEAST_ERROR,
     OVERSAMPLING,
@@ -47,7 +46,7 @@ def angles(points: Array) -> Array:
 
 
 @lru_cache
-def degrees(lmax: int) -> npt.NDArray[np.int64]:
+def degrees(lmax: int) -> Indices:
     """The degree l of each entry of a set of moments, ``shape=((lmax+1)(lmax+2)/2,)``."""
     return np.concatenate([np.arange(m, lmax + 1) for m in range(lmax + 1)])
 

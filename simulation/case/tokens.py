@@ -7,6 +7,7 @@ import numpy.typing as npt
 from numpy.lib.format import open_memmap
 from pydantic import field_validator, model_validator
 
+from meanformer.arrays import Array
 from meanformer.simulation.case.errors import Problems, refusal
 from meanformer.simulation.case.types import Path, Points, Table
 
@@ -54,7 +55,7 @@ class Tokens(Table):
         """n, the number of tokens."""
         return len(self._raw())
 
-    def load(self, space_kind: str = "sphere") -> npt.NDArray[np.float64]:
+    def load(self, space_kind: str = "sphere") -> Array:
         """The tokens, ``shape=(n, d)``, each row normalised on the sphere."""
         tokens = np.array(self._raw(), dtype=np.float64)
         if space_kind == "sphere":

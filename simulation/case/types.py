@@ -5,9 +5,9 @@ import os
 from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
+from meanformer.arrays import Array
 from meanformer.simulation.case.errors import refusal
 
 __all__ = [
@@ -101,7 +101,7 @@ Matrix = Annotated[
 """``"identity"``, a multiple of it, or rows of ``shape=(r, d)``, checked by the case."""
 
 
-def as_matrix(entry: Matrix | None, dimension: int) -> npt.NDArray[np.float64] | None:
+def as_matrix(entry: Matrix | None, dimension: int) -> Array | None:
     """The matrix that a case's entry stands for.
 
     Args:

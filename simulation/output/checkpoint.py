@@ -21,6 +21,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 import numpy.typing as npt
 
+from meanformer.arrays import Indices
 from meanformer.simulation.case.case import CaseError
 from meanformer.simulation.output.folder import on_root, replace_file
 from meanformer.simulation.state import State
@@ -143,7 +144,7 @@ def _deal(
     checkpoint: Checkpoint | None,
     name: str,
     here: Mapping[str, npt.NDArray[Any]],
-    everyone: Sequence[npt.NDArray[np.int64]] | None,
+    everyone: Sequence[Indices] | None,
 ) -> list[dict[str, npt.NDArray[Any]]]:
     """Each rank's arrays of a solver, of which ``here`` are those of one rank before."""
     assert checkpoint is not None and everyone is not None

@@ -12,17 +12,15 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from meanformer.arrays import Array
+from meanformer.arrays import Array, Indices
 from meanformer.attention.backends.direct.tiles import LEAF, STRIP
-
-Integers = npt.NDArray[np.int64]
 
 Kept = npt.NDArray[np.bool_]
 
 _NEAREST = 4
 
 
-def leaf_order(points: Array, size: int) -> Integers:
+def leaf_order(points: Array, size: int) -> Indices:
     """An order in which each next ``size`` points are close to each other.
 
     Recursive bisection at the median of the widest coordinate, all nodes of a level at once.

@@ -12,8 +12,8 @@ from meanformer.mpi import MPI
 
 import numpy as np
 
-from meanformer.arrays import Array
-from meanformer.attention.backends.direct.leaves import Integers, Kept, Leaves, leaf_order
+from meanformer.arrays import Array, Indices
+from meanformer.attention.backends.direct.leaves import Kept, Leaves, leaf_order
 from meanformer.attention.backends.direct.pairs import PairSums, largest, lengths
 from meanformer.attention.backends.direct.tiles import (
     COLUMNS,
@@ -80,8 +80,8 @@ class DirectSums(PairSums[_Block]):
         spread = 2 * largest(lengths(queries), comm) * largest(lengths(points), comm)
         pays = len(queries) * total > _PAIRS_WORTH_SORTING and spread > negligible
         group = int(np.clip(len(queries) // (4 * threads()) // STRIP, 1, 8)) * STRIP
-        self._order: Integers = np.arange(len(points))
-        self._target_order: Integers = np.arange(len(queries))
+        self._order: Indices = np.arange(len(points))
+        self._target_order: Indices = np.arange(len(queries))
         if pays and kernel.local:
             self._order, self._target_order = leaf_order(points, LEAF), leaf_order(queries, STRIP)
         points = points[self._order]

@@ -14,9 +14,8 @@ from typing import NamedTuple
 from meanformer.mpi import MPI
 
 import numpy as np
-import numpy.typing as npt
 
-from meanformer.arrays import Array
+from meanformer.arrays import Array, Indices
 from meanformer.attention.backends.backend import Sums
 from meanformer.attention.backends.direct.sums import DirectSums
 from meanformer.attention.backends.harmonic.eigenvalues import (
@@ -148,7 +147,7 @@ class HarmonicSums:
         total = self._reduce(float(np.abs(weights).sum()), MPI.SUM)
         return _Measure(given, log_factor, total, self._transforms.moments(weights))
 
-    def _far(self, partition: Array, measure: _Measure) -> npt.NDArray[np.int64] | None:
+    def _far(self, partition: Array, measure: _Measure) -> Indices | None:
         """Indices of this rank's targets whose Z is too small; None if no rank has any."""
         amplitudes = np.maximum(
             self._transforms.amplitudes(measure.moments), LEAST_AMPLITUDE * measure.total
@@ -158,7 +157,7 @@ class HarmonicSums:
         far = np.flatnonzero(np.abs(partition) * self._tolerance < error)
         return far if self._reduce(len(far), MPI.SUM) else None
 
-    def _direct(self, far: npt.NDArray[np.int64]) -> DirectSums:
+    def _direct(self, far: Indices) -> DirectSums:
         """The direct sums at some targets. Collective."""
         queries = self._slope * self._targets[far]
         return DirectSums(queries, self._points, self._comm, self._kernel)

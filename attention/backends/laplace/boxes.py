@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-from meanformer.arrays import Array
-
-#: Numbers of boxes, ``shape=(count,)``.
-Numbers = npt.NDArray[np.int64]
+from meanformer.arrays import Array, Indices
 
 
 @numba.njit(inline="always")
@@ -20,7 +16,7 @@ def _box(x, count):  # type: ignore[no-untyped-def]
 
 def box_numbers(
     points: Array, centre: Array, half_widths: Array, boxes: tuple[int, ...]
-) -> Numbers:
+) -> Indices:
     """Which box of a rectangle each point lies in, counted along the last dimension first.
 
     Args:
@@ -32,7 +28,7 @@ def box_numbers(
     Returns:
         ``shape=(n,)``.
     """
-    numbers: Numbers = _numbers(points, centre, np.array(boxes) / half_widths, np.array(boxes))
+    numbers: Indices = _numbers(points, centre, np.array(boxes) / half_widths, np.array(boxes))
     return numbers
 
 

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-from meanformer.arrays import Array
-from meanformer.attention.backends.laplace.boxes import Numbers, box_numbers, sort_by_box
+from meanformer.arrays import Array, Indices
+from meanformer.attention.backends.laplace.boxes import box_numbers, sort_by_box
 from meanformer.attention.backends.workers import share_out_slices
 
 _FAST = {"contract", "reassoc", "nsz"}
@@ -43,8 +42,8 @@ class Boxed:
 
     boxes: tuple[int, ...]
     degrees: tuple[int, ...]
-    order: npt.NDArray[np.int64]
-    start: npt.NDArray[np.int64]
+    order: Indices
+    start: Indices
     local: Array
     stretch: Array
 
@@ -56,7 +55,7 @@ class Boxed:
         half_widths: Array,
         boxes: tuple[int, ...],
         p: int,
-        kept: Numbers | None = None,
+        kept: Indices | None = None,
     ) -> Boxed:
         """Sort points of a rectangle.
 

@@ -9,8 +9,8 @@ from meanformer.mpi import MPI
 
 import numpy as np
 
-from meanformer.arrays import Array
-from meanformer.attention.backends.laplace.boxes import Numbers, box_numbers
+from meanformer.arrays import Array, Indices
+from meanformer.attention.backends.laplace.boxes import box_numbers
 from meanformer.attention.backends.laplace.cost import NEGLIGIBLE
 
 # Of all boxes, so that each has a number; of boxes in a dimension, so that places in them do.
@@ -30,8 +30,8 @@ class KeptBoxes:
         near_points: The share of the points in them.
     """
 
-    queries: Numbers
-    points: Numbers
+    queries: Indices
+    points: Indices
     near_boxes: float
     near_points: float
 
@@ -85,14 +85,14 @@ def countable(boxes: Array) -> bool:
     return max(boxes) <= _LARGEST_SIDE and math.prod(map(float, boxes)) <= _LARGEST_COUNT
 
 
-def box_places(numbers: Numbers, boxes: tuple[int, ...]) -> Array:
+def box_places(numbers: Indices, boxes: tuple[int, ...]) -> Array:
     """Centres of boxes in half-widths of a box, about the middle, ``shape=(count, d)``."""
     indices = np.stack(np.unravel_index(numbers, boxes), axis=1)
     places: Array = 2.0 * indices + 1 - np.array(boxes)
     return places
 
 
-def _union(numbers: Numbers, comm: MPI.Comm | None) -> Numbers:
+def _union(numbers: Indices, comm: MPI.Comm | None) -> Indices:
     """The numbers that any rank has, increasing."""
     mine = np.unique(numbers)
     if comm is None or comm.size == 1:

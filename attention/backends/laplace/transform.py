@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-from meanformer.arrays import Array
+from meanformer.arrays import Array, Indices
 from meanformer.attention.backends.laplace.chebyshev import Boxed
 from meanformer.attention.backends.laplace.cost import NEGLIGIBLE
 from meanformer.attention.backends.laplace.grid import Grid
@@ -171,7 +170,7 @@ def _contract_in_threads(
     table: Factors,
     moments: Array,
     scales: Array,
-    needed: npt.NDArray[np.int64],
+    needed: Indices,
     series: Array,
     new_scales: Array,
 ) -> None:
