@@ -6,7 +6,7 @@ A kernel is a function of the logit t = <A x, y>, or a product of features of x 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import expit
@@ -157,7 +157,7 @@ class Logistic(Kernel):
 class Indicator(Kernel):
     """k = 1 where t is within tie_tolerance |Ax| max|y| of its maximum over y, 0 elsewhere."""
 
-    tie_tolerance: float = 1e-12
+    tie_tolerance: float = field()
     smooth = False
     local = True
     unit = 1.0

@@ -61,7 +61,7 @@ class Law(ABC):
         share_of_tolerance: What the kernel's sums may take of the tolerance.
     """
 
-    beta: float = 1.0
+    beta: float
 
     normalised: ClassVar[bool] = True
     energetic: ClassVar[bool] = False

@@ -92,7 +92,7 @@ def test_hardmax(dimension, count):
     y[5] = y[0]  # ties
     weights = rng.random(count)
     weights[[int(np.argmax(y @ x[0])), 7]] = 0  # these do not count
-    sums = DirectSums(x, y, None, Indicator()).sums(weights)
+    sums = DirectSums(x, y, None, Indicator(1e-12)).sums(weights)
     logits = np.where(weights != 0, x @ y.T, -np.inf)
     chosen = logits >= logits.max(axis=1, keepdims=True) - 1e-12
     assert not sums.log_scale.any()
@@ -140,7 +140,7 @@ class TestDegenerate:
         weights = np.random.default_rng(3).uniform(-0.05, 1, 400)
         check(DirectSums(9 * self.x, y, None).sums(weights), 9 * self.x, y, weights)
 
-    @pytest.mark.parametrize("kernel", [Exponential(), Logistic(), Indicator()])
+    @pytest.mark.parametrize("kernel", [Exponential(), Logistic(), Indicator(1e-12)])
     def test_nothing(self, kernel):
         for y in (np.empty((0, 3)), self.x):
             sums = DirectSums(self.x, y, None, kernel).sums(np.zeros(len(y)))
@@ -220,7 +220,7 @@ class TestLeavingOut:
 @pytest.mark.parametrize("only", [None, 0])
 @pytest.mark.parametrize(
     ("kernel", "beta"),
-    [(Exponential(), 1.0), (Exponential(), 1000.0), (Logistic(1.0), 3.0), (Indicator(), 1.0)],
+    [(Exponential(), 1.0), (Exponential(), 1000.0), (Logistic(1.0), 3.0), (Indicator(1e-12), 1.0)],
 )
 def test_ranks_agree(on_sphere, share, gather, kernel, beta, only):
     """With points spread over the ranks, or all on one; targets are spread."""
