@@ -1,6 +1,7 @@
 """The rooms of the house: who imports whom, no circle, few modules a folder, DOLFINx at home."""
 
 import ast
+import tomllib
 from collections import Counter
 from fnmatch import fnmatch
 from graphlib import TopologicalSorter
@@ -73,6 +74,12 @@ def test_a_folder_has_at_most_twelve_modules():
     packages = {name.rpartition(".")[0] for name in MODULES}
     folders = Counter(name.rpartition(".")[0] for name in MODULES if name not in packages)
     assert {folder: count for folder, count in folders.items() if count > 12} == {}
+
+
+def test_every_folder_is_installed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = {name.rpartition(".")[0] or name for name in MODULES}
+    assert packages == set(project["tool"]["setuptools"]["packages"])
 
 
 @pytest.mark.parametrize("room", [*ROOMS, "tests"])

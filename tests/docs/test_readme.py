@@ -4,10 +4,13 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import meanformer
 
 ROOT = Path(meanformer.__file__).resolve().parent
 README = (ROOT / "README.md").read_text()
+PAGES = [path.name for path in (ROOT / "docs").glob("*.md")]
 RUN, NOISE, ATTENTION = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -53,3 +56,10 @@ def test_files_named_in_the_readme_exist():
     linked = re.findall(r"\]\(((?:docs|cases)/[^)]+)\)", README)
     assert linked
     assert all((ROOT / path).exists() for path in linked)
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", *(f"docs/{page}" for page in PAGES)])
+def test_modules_named_in_the_docs_exist(page):
+    named = re.findall(r"`([\w/]+\.py)(?:::\w+)?`", (ROOT / page).read_text())
+    for name in named:
+        assert "NAME" in name or any(ROOT.glob(f"**/{name}")), name
