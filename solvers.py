@@ -26,11 +26,11 @@ class WeightedPoints(Protocol):
 
     @property
     def points(self) -> Array:
-        """This rank's points, ``shape=(n, d)``."""
+        """This rank's points, ``shape=(n, d)``; once they move, another array."""
 
     @property
     def weights(self) -> Array:
-        """This rank's weights, ``shape=(n,)``."""
+        """This rank's weights, ``shape=(n,)``; all of them add up to the mass."""
 
 
 class Solver(Protocol):
@@ -46,10 +46,14 @@ class Solver(Protocol):
 
     @property
     def wall_time(self) -> dict[str, float]:
-        """Seconds spent in the solver's parts."""
+        """Seconds that this rank has spent in the solver's parts, by their names."""
 
     def step(self, until: float) -> None:
-        """Take one step, which ends at ``until`` or before. Collective."""
+        """Take one step, which ends at ``until`` or before. Collective.
+
+        Raises:
+            SolverError: On every rank, if it cannot go on; the state is that before the step.
+        """
 
     def mass(self) -> float:
         """Total mass; nan if the state is not finite. Collective."""
@@ -74,7 +78,10 @@ class MeasureSolver(Solver, WeightedPoints, Protocol):
 
     @property
     def automatic_step(self) -> float:
-        """The largest step that was safe when the last one began; infinite before the first."""
+        """The largest step that was safe when the last one began; infinite before the first.
+
+        The same on all ranks.
+        """
 
     @property
     def numbers(self) -> Indices:
@@ -85,11 +92,14 @@ class MeasureSolver(Solver, WeightedPoints, Protocol):
 
         Returns:
             Rows of this rank, ``shape=(len(numbers), ...)``, and numbers that are the same on all
-            ranks, ``shape=()``, by name.
+            ranks, ``shape=()``, by name: "time" and "steps" are among them.
         """
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
-        """Go on from what ``arrays`` gave, with this rank's rows by ``numbers``."""
+        """Go on from what ``arrays`` gave, with this rank's rows by ``numbers``.
+
+        Shapes are known to fit.
+        """
 
 
 class Density(MeasureSolver, Protocol):
@@ -97,7 +107,7 @@ class Density(MeasureSolver, Protocol):
 
     @property
     def outflow(self) -> float:
-        """Mass that has left through a boundary."""
+        """Mass that has left through a boundary, on all ranks together."""
 
     @property
     def temperature(self) -> float:
@@ -112,19 +122,25 @@ class Density(MeasureSolver, Protocol):
         """Length, area or volume that ``integral`` gives each of ``points``, ``shape=(n,)``."""
 
     def at(self, points: Array) -> Array:
-        """The density at points of this rank's choice, ``shape=(m,)``. Collective."""
+        """The density at points of this rank's choice, ``shape=(m,)``; nan where there is no mesh.
+
+        Collective.
+
+        Raises:
+            ValueError: On every rank, if points of any rank are not points of the space.
+        """
 
     def integral(self, values: Array) -> float:
         """The integral over space of a function given at ``points``. Collective."""
 
     def range(self) -> tuple[float, float]:
-        """Smallest and largest value. Collective."""
+        """Smallest and largest value that the density is made of. Collective."""
 
     def entropy(self) -> float:
         """H = int rho log rho. Collective."""
 
     def close(self) -> None:
-        """Free what Python does not. Collective."""
+        """Free what Python does not; there may be no more steps then. Collective."""
 
 
 class Tokens(MeasureSolver, Protocol):
@@ -135,4 +151,8 @@ class Tokens(MeasureSolver, Protocol):
         """Tokens on all ranks."""
 
     def velocity(self) -> Array:
-        """The velocity at the present tokens, ``shape=(n, d)``. Collective."""
+        """The velocity at the present tokens, ``shape=(n, d)``. Collective.
+
+        Raises:
+            SolverError: On every rank, if it is undefined at a token of any.
+        """

@@ -23,7 +23,8 @@ class RunInterrupted(Exception):
 class Observer:
     """Something that watches a run and never changes its state.
 
-    All methods but ``wish`` are collective over the run's ranks.
+    All methods but ``wish`` are collective over the run's ranks. What stops the run is raised on
+    every rank: a ``RunStopped`` or a ``SolverError``. An ``OSError`` may be one rank's alone.
     """
 
     def sample(self, state: State) -> None:

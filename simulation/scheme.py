@@ -15,22 +15,27 @@ from meanformer.solvers import Density
 class Scheme(Protocol):
     """A density by one scheme, and all that knows more of it than a ``Density`` says.
 
-    A run asks it for observers, and knows nothing of elements, meshes or DOLFINx.
+    A run asks it for observers, once each and after the solver has its start, and knows nothing
+    of elements, meshes or DOLFINx. What observers may raise is said by ``Observer``.
     """
 
     @property
     def solver(self) -> Density:
-        """The density."""
+        """The density; the run closes it."""
 
     @property
     def versions(self) -> Mapping[str, str]:
         """Versions of the libraries that it needs beside those of tokens, by name."""
 
     def limits(self) -> list[Observer]:
-        """What stops the run after a step."""
+        """What stops the run after a step, besides mass that is not kept; an empty list is fine."""
 
     def diagnostics(self, table: Table) -> Observer:
-        """What fills ``pde.csv``. Collective."""
+        """What fills ``pde.csv``: one row a sample, the same on every rank. Collective.
+
+        Args:
+            table: Where rows go; it may have those of a former run.
+        """
 
     def fields(
         self, folder: Path, formats: Collection[str], samples: int, sampled: float
@@ -45,11 +50,18 @@ class Scheme(Protocol):
         """
 
     def resolution(self, table: Table) -> Observer:
-        """What says whether samples are resolved; it comes after what fills ``pde.csv``."""
+        """What says whether samples are resolved: the last of all observers.
+
+        Args:
+            table: What ``diagnostics`` fills; its last row is of the present sample.
+        """
 
     def l2_distance(self, density: Callable[[Array], Array]) -> float:
         """The L2 norm of the difference from a formula, dimensionless. Collective.
 
         Args:
             density: Maps points of the space, ``shape=(n, d)``, to values, ``shape=(n,)``.
+
+        Returns:
+            The norm over the mesh; what is beyond it does not count.
         """

@@ -46,7 +46,9 @@ class PointFactors:
 class Law(ABC):
     """A law with its parameters: one module each, whose first line of docstring is its formula.
 
-    A is beta K^T Q, and Z(x) the integral of e^{<Ax,y>}.
+    A is beta K^T Q, and Z(x) the integral of e^{<Ax,y>}. Matrices Q, K, V are of ``shape=(r, d)``,
+    (r, d) and (d, d), or a multiple of the identity as a number, ``shape=()``. A law says what it
+    is; nothing but ``point_factors``, ``energy`` and ``pull`` is collective.
 
     Args:
         beta: Inverse temperature, finite, dimensionless. Parameters that only one law has are
@@ -87,15 +89,27 @@ class Law(ABC):
 
     @property
     def scale(self) -> float:
-        """By what logits <Qx, Ky> are multiplied."""
+        """The number by which logits <Qx, Ky> are multiplied before the kernel sees them."""
         return self.beta
 
     def log_factors(self, points: Array, key: Array) -> Array | None:
-        """Logarithms of factors of the points, ``shape=(n,)``; None for zeros."""
+        """Logarithms of the factors of this rank's points, ``shape=(n,)``; None for zeros.
+
+        For an exponential kernel only.
+
+        Args:
+            points: y, ``shape=(n, d)``.
+            key: K.
+        """
         return None
 
     def log_shift(self, targets: Array, query: Array) -> Array:
-        """The logarithm of a factor of each target, ``shape=(m,)``."""
+        """The logarithm of a factor of each of this rank's targets, ``shape=(m,)``.
+
+        Args:
+            targets: x, ``shape=(m, d)``.
+            query: Q.
+        """
         return np.zeros(len(targets))
 
     def point_factors(
@@ -107,6 +121,9 @@ class Law(ABC):
             problem: What the head asks for.
             sums: Its backend.
             choice: Of further backends.
+
+        Raises:
+            ValueError: On every rank, if a further backend cannot serve.
         """
         return PointFactors(problem.log_factors)
 
@@ -118,11 +135,16 @@ class Law(ABC):
 
         Args:
             head: Q and K.
-            spread: The measure's largest variance; 1 on the unit sphere.
+            spread: The measure's largest variance, not negative; 1 on the unit sphere.
+
+        Returns:
+            Per unit of time, not negative.
         """
 
     def size(self, mass: float, partition: Array, log_scale: Array) -> float:
-        """How large the weights of all points can be together, 1 for a normalised law.
+        """How large the weights of all points can be together at this rank's targets.
+
+        It is 1 for a normalised law.
 
         Args:
             mass: Sum of the absolute weights of the measure, by which they are at most so large
@@ -133,11 +155,20 @@ class Law(ABC):
         return 1.0 if self.normalised else mass
 
     def energy(self, own: OwnSums) -> float:
-        """The interaction energy of one head, for an energetic law."""
+        """The interaction energy of one head, for an energetic law. Collective.
+
+        Returns:
+            The same on every rank; infinite beyond double precision.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no energy")
 
     def pull(self, own: OwnSums) -> Array:
-        """Twice the gradient of k's energy in its argument x alone, ``shape=(n, d)``."""
+        """Twice the gradient of k's energy in its argument x alone, at this rank's points.
+
+        It is of an energetic law, ``shape=(n, d)``, and not yet tangent to the space. Where Q and K
+        in each other's place make another kernel, the mean with that one's is the energy's
+        gradient. Collective.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no energy")
 
     def is_symmetric(self, head: Head) -> bool:

@@ -14,6 +14,8 @@ from meanformer.solvers import Density, Tokens
 class Metric(ABC):
     """A distance between the density and the tokens of a run, with its sampling noise beside it.
 
+    To make one is collective.
+
     Args:
         density: The density, at its start.
         tokens: The tokens, at their start.
@@ -25,8 +27,8 @@ class Metric(ABC):
         spaces: Where it exists, in words.
         cost: What a sample of it costs, in words.
         systems: How many systems the ensemble should have that it reads its noise from; 0: none.
-        columns: What it adds to ``compare.csv``, with their meanings: its value, its sampling
-            noise, and what else is worth knowing.
+        columns: What it adds to ``compare.csv``, with their meanings, in Markdown, as a row of the
+            docs: its value, its sampling noise, and what else is worth knowing.
     """
 
     name: ClassVar[str]
@@ -43,8 +45,14 @@ class Metric(ABC):
     @staticmethod
     @abstractmethod
     def exists_on(space: Space) -> bool:
-        """Whether measures on a space have this distance."""
+        """Whether measures on a space have this distance: elsewhere, a case cannot ask for it."""
 
     @abstractmethod
     def measure(self) -> tuple[float, ...]:
-        """The numbers of ``columns`` at the solvers' present time. Collective."""
+        """The numbers of ``columns`` at the solvers' present time. Collective.
+
+        Returns:
+            As many as there are columns and in their order, the same on every rank; nan where one
+            is not known. Distances between the same two measures are the same on any number of
+            ranks, up to round-off.
+        """

@@ -13,6 +13,7 @@ from meanformer.simulation.output.tables import Table
 from meanformer.simulation.state import State
 from meanformer.solvers import MeasureSolver
 
+#: Numbers by the names of their columns, the same on every rank; nan is an empty field.
 Row = dict[str, float]
 S = TypeVar("S", bound=MeasureSolver, contravariant=True)
 ObservedS = TypeVar("ObservedS", bound=MeasureSolver, covariant=True)
@@ -63,9 +64,12 @@ class Part(Generic[S]):
     """Columns of a table that are computed together.
 
     Attributes:
-        meanings: What the documentation says of them, by their names there: "min, max", "cov_ij".
+        meanings: What the documentation says of them, in Markdown, by their names there:
+            "min, max", "cov_ij".
         prepare: Does for a solver what is done once. What it returns makes of the columns before
-            these their numbers at the solver's time, all dimensionless. Both are collective.
+            these, in the order of the parts, their own at the solver's time, dimensionless: the
+            same names at every sample, or none on a space that has no such number. Both are
+            collective, and raise on every rank or on none.
     """
 
     meanings: Mapping[str, str]
@@ -89,6 +93,9 @@ class Diagnostics(Observer, Generic[S]):
         table: Where rows go.
         solver: What they are of.
         model: The attention as a function of time.
+
+    Attributes:
+        parts: The columns in their order.
     """
 
     parts: ClassVar[Iterable[Part]]
