@@ -124,6 +124,10 @@ def kernel_of(attention, x, y, w, query, key):
             logits = -beta * ((q[:, None] - k[None]) ** 2).sum(axis=2)
         case "sinkhorn":
             logits = logits + sinkhorn_potential(beta * (y @ query.T) @ k.T, w)
+        case "softmax" | "unnormalised":
+            pass
+        case unknown:
+            raise ValueError(f"the definition of {unknown} must be told here")
     top = logits.max(axis=1)
     return np.exp(logits - top[:, None]), top
 
