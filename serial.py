@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
-# Of one rank's value, any reduction is that value.
+# Any reduction of one rank's value is that value.
 SUM = MIN = MAX = LAND = "reduction"
 IN_PLACE = "in place"
 

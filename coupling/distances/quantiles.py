@@ -14,7 +14,7 @@ from meanformer.coupling.distances.base import Metric
 from meanformer.solvers import Density, Tokens
 
 _SEED = 0
-# Of a piece on which a distribution function stays where it is: small, but 1 / it is finite.
+# A piece on which a distribution function stays where it is has this height: 1 / it is finite.
 _FLAT = 1e-300
 
 

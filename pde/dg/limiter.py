@@ -13,7 +13,7 @@ from meanformer.pde.quadrature import facet_points
 
 # No density grows to this; beyond it products with e^{<Ax,y>} would overflow.
 _BLOWN_UP = 1e100
-# Of a cell's mean, is left everywhere: zero less round-off would be negative.
+# This share of a cell's mean is left everywhere: zero less round-off would be negative.
 _LEFT = 1e-12
 # Implicit steps may leave so much of the mass below zero in cell means, far below any accuracy.
 _LARGEST_BELOW_ZERO = 1e-4

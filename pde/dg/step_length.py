@@ -26,7 +26,8 @@ _SAFETY = 0.9
 # Near a steady state velocities are small and transport allows any step: the growth of
 # perturbations, at rates below |Dv|, then sets the scale of time.
 _SHARE_OF_RATE = 0.25
-# Of the sphere's third harmonics, and of the sixth Hermite functions in R^d, by kappa / variance.
+# The sphere's third harmonics decay at this rate in units of kappa, and in R^d the sixth Hermite
+# functions in units of kappa / variance.
 _RATE_OF_DIFFUSION = 12.0
 
 

@@ -46,7 +46,7 @@ class SteadyState:
         residual: The integral of |d_t rho|, but for rotations: the mass that would move.
         turning: The same of the rotations alone, by which the mesh turns the density.
         iterations: Newton's steps, or time steps.
-        resolution: Share of the mass in cells that do not resolve it (``pde.resolution``): the
+        resolution: Share of the mass in cells that do not resolve it (``pde.dg.resolution``): the
             equation may be solved to round-off, and its solution be wrong.
     """
 

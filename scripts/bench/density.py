@@ -30,6 +30,7 @@ from meanformer.scripts.bench.circle import (
 )
 from meanformer.scripts.bench.machine import resident_bytes
 from meanformer.scripts.bench.timing import best_time
+from meanformer.solvers import advance
 
 Result = dict[str, Any]
 
@@ -40,7 +41,7 @@ START = Mixture(
     (VonMisesFisher((0.0, 0.0, 1.0), 8.0), VonMisesFisher((1.0, 0.0, 0.0), 8.0)), (0.6, 0.4)
 )
 
-# Far beyond the steps that are taken.
+# A time far beyond the steps that are taken.
 _FAR = 4.0
 _LEAST_STEPS, _MOST_STEPS = 4, 100
 # Runs on the circle are repeated so often, or for so many seconds.
@@ -179,14 +180,13 @@ def _solve(degree: int, cells: int, steps: int, own_steps: bool) -> DensitySolve
     solver, start = _solver_and_start(degree, cells, own_steps)
     solver.values, solver.time, solver.steps = start, 0.0, 0
     for end in np.linspace(0, END, steps + 1)[1:]:
-        while solver.time < end:
-            solver.step(end)
+        advance(solver, end)
     return solver
 
 
 @cache
 def _solver_and_start(degree: int, cells: int, own_steps: bool) -> tuple[DensitySolver, Array]:
-    """Of one mesh of the circle."""
+    """The solver on a mesh of the circle, and its values at the start."""
     solver = DensitySolver(
         circle(MPI.COMM_SELF, cells=cells, geometry_degree=max(2, degree)),
         Attention(law="unnormalised", beta=CIRCLE_BETA),

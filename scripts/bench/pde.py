@@ -29,7 +29,7 @@ SIZES = (2500, 5000, 10_000)
 TEMPERATURE = 0.05
 
 _LIBRARIES = ("dolfinx", "petsc4py")
-# Of steps, in each process.
+# Steps are taken for so long in each process.
 _SECONDS = 10.0
 _GROWTH, _CIRCLE = "S²: growth", "S¹: the same accuracy"
 _WHOLE = ("stage", "step", OURS)

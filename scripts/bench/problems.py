@@ -10,7 +10,7 @@ import numpy as np
 from meanformer.arrays import Array
 from meanformer.attention import Attention, Euclidean, Space, Sphere
 
-#: As many targets are compared with summation in extended precision.
+#: So many targets are compared with summation in extended precision.
 SAMPLE = 50
 
 # Not symmetric, of spectral norm close to 1 before they are normalised.

@@ -13,8 +13,8 @@ from meanformer.solvers import MeasureSolver, Tokens, WeightedPoints
 
 HARMONICS = 8
 _LARGEST_DIMENSION_OF_MOMENTS = 8
-# Of the terms of a sum: smaller values are their round-off, and their digits would depend on the
-# number of ranks.
+# Values below this share of a sum's terms are round-off, whose digits would depend on the number of
+# ranks.
 _ROUND_OFF = 1e-14
 
 

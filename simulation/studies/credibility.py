@@ -15,10 +15,10 @@ from meanformer.simulation.studies.quantities import L2, Quantity
 
 # Columns whose errors need not be a power of the size of the cells or of the number of tokens.
 _NO_POWERS = {"mass", "resolution", "halvings", "outflow", "spread"}
-# Above the largest expected, and between neighbours.
+# An order this far above the largest expected is not believed, nor are neighbours this far apart.
 _LARGEST_EXCESS = 1.0
 _LARGEST_SPREAD = 1.0
-# Of the least expected; and where nothing is expected.
+# Nor is an order below this share of the least expected, or below this where nothing is expected.
 _LEAST_SHARE, _LEAST = 0.5, 0.25
 
 TOO_STEEP, TOO_FLAT, GROWS = "too steep", "too flat", "grows"

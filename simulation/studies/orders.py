@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 
 from meanformer.arrays import Array
 
-# Of the exponent, where it has to be searched for.
+# Between these the exponent is searched for, where it has no closed form.
 _LEAST, _MOST = 1e-3, 40.0
 
 

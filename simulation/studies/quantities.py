@@ -16,7 +16,7 @@ from meanformer.simulation.runner import Result, run
 
 L2 = "l2"
 MOMENTS = "moments"
-# Of the final time: how long a run takes that is only asked for its columns.
+# A run that is only asked for its columns goes on for this share of the final time.
 _MOMENT = 1e-6
 
 #: Names of columns by table.

@@ -16,16 +16,14 @@ from meanformer.attention import (
     random_values,
 )
 from meanformer.particles import TokenSolver
+from meanformer.solvers import advance
 
 ALONE = MPI.COMM_SELF
 FORWARD, BACKWARD = Attention(beta=1.0), Attention(beta=1.0, value=-1.0)
 
 
 def run(model, points, space, end, step):
-    solver = TokenSolver(points, model, space, ALONE, step)
-    while solver.time < end:
-        solver.step(end)
-    return solver
+    return advance(TokenSolver(points, model, space, ALONE, step), end)
 
 
 class TestSchedule:

@@ -9,6 +9,7 @@ from meanformer.attention import Attention, Sphere
 from meanformer.attention.measures import Uniform
 from meanformer.coupling import sample_tokens
 from meanformer.particles import TokenSolver, deal_out
+from meanformer.solvers import advance
 
 SOFTMAX = Attention(beta=2.0)
 
@@ -34,14 +35,12 @@ def test_there_are_no_more_systems_than_tokens():
 def test_systems_move_as_if_there_were_no_other():
     tokens = token_solver(61, MPI.COMM_WORLD)
     ensemble = deal_out(tokens, 4, SOFTMAX, step=0.1)
-    while ensemble.time < 0.35:
-        ensemble.step(0.35)
+    advance(ensemble, 0.35)
     assert ensemble.steps == 16
     assert ensemble.mass() == pytest.approx(1.0, abs=1e-14)
     everything = sample_tokens(Uniform(3), 61, 0, MPI.COMM_SELF)
     for k, system in enumerate(ensemble.systems):
         alone = TokenSolver(everything[k::4], SOFTMAX, Sphere(3), MPI.COMM_SELF, 0.1)
-        while alone.time < 0.35:
-            alone.step(0.35)
+        advance(alone, 0.35)
         here = np.concatenate(MPI.COMM_WORLD.allgather(system.points))
         assert np.allclose(here, alone.points, rtol=0, atol=1e-13)

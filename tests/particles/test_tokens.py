@@ -9,6 +9,7 @@ from scipy.integrate import solve_ivp
 from meanformer.attention import Attention, Euclidean, Sphere, interaction_energy
 from meanformer.attention.measures import PoissonKernel
 from meanformer.particles import TokenSolver
+from meanformer.solvers import advance
 
 ALONE = MPI.COMM_SELF
 LAWS = ["softmax", "unnormalised"]
@@ -16,10 +17,7 @@ LAWS = ["softmax", "unnormalised"]
 
 def solve(points, attention, until, step=None, space=None, comm=ALONE):
     space = space or Sphere(points.shape[1])
-    solver = TokenSolver(points, attention, space, comm, step)
-    while solver.time < until:
-        solver.step(until)
-    return solver
+    return advance(TokenSolver(points, attention, space, comm, step), until)
 
 
 def exact(rate, start, until):
@@ -154,8 +152,7 @@ class TestKuramoto:
         tokens = PoissonKernel(tuple(0.3 * axis)).sample(lattice)
         solver = TokenSolver(tokens, Attention(beta=0.0, value=value), Sphere(3), ALONE, 0.1)
         for time in (0.5, 1.0, 2.0):
-            while solver.time < time:
-                solver.step(time)
+            advance(solver, time)
             r = exact(lambda r: value * (1 - r**2) / 2 * mean_length(r), 0.3, time)[0]
             mean = solver.points.mean(axis=0)
             # The lattice starts within 1e-5 of the mean; the flow stretches that by e^{t} at most.

@@ -13,7 +13,7 @@ from meanformer.arrays import Array, Indices
 from meanformer.attention.backends.laplace.boxes import box_numbers
 from meanformer.attention.backends.laplace.cost import NEGLIGIBLE
 
-# Of all boxes, so that each has a number; of boxes in a dimension, so that places in them do.
+# More boxes than that in all have no numbers, and more in one dimension have inexact places.
 _LARGEST_COUNT, _LARGEST_SIDE = 2.0**62, 2.0**45
 # So many boxes of queries stand for all of them.
 _SAMPLE = 64

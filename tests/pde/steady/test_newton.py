@@ -15,6 +15,7 @@ from meanformer.attention.measures import Gaussian, VonMisesFisher
 from meanformer.meshes import box, circle, icosphere
 from meanformer.pde import DensitySolver, LinearSolverError
 from meanformer.pde.steady import SteadyStateError, march, newton, residual
+from meanformer.solvers import advance
 
 COMM = MPI.COMM_WORLD
 TURN = Rotation.from_euler("xyz", [0.3, 0.5, 0.7]).as_matrix()
@@ -203,8 +204,7 @@ def test_knows_the_layer_that_begins():
     layers = Schedule([Attention(beta=3.0), Attention(beta=0.5)], [0.1, 1.0])
     start = VonMisesFisher((0.6, 0.8), 2.0).density
     solver = DensitySolver(circle(MPI.COMM_WORLD, cells=20), layers, 2, start, temperature=0.2)
-    while solver.time < 0.1:
-        solver.step(0.1)
+    advance(solver, 0.1)
     assert solver.attention.beta == 0.5
     other = DensitySolver(
         circle(MPI.COMM_WORLD, cells=20), Attention(beta=0.5), 2, start, temperature=0.2
