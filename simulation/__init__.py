@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from meanformer.simulation.case.case import Case, CaseError
+from meanformer.simulation.case.case import Case
+from meanformer.simulation.case.errors import CaseError
 
 if TYPE_CHECKING:
     from meanformer.simulation.runner import Result, run

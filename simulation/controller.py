@@ -75,17 +75,15 @@ def integrate(
     times: Iterable[float],
     observers: Sequence[Observer],
     seconds: dict[str, float] | None = None,
-) -> dict[str, float]:
+) -> None:
     """Move all solvers from sample to sample. Collective.
 
     Args:
         state: The solvers; changed in place.
         times: Increasing sample times, none before the time of any solver.
         observers: Called in order.
-        seconds: Where wall times are added, also if the run does not reach its end.
-
-    Returns:
-        Wall time of this rank in seconds, by solver and observer.
+        seconds: Where this rank's wall times are added by solver and observer, also if the run does
+            not reach its end.
 
     Raises:
         RunStopped: If an observer stops the run.
@@ -103,7 +101,6 @@ def integrate(
             began, name = perf_counter(), type(observer).__name__
             observer.sample(state)
             seconds[name] = seconds.get(name, 0.0) + perf_counter() - began
-    return seconds
 
 
 def _observe_step(state: State, observers: Sequence[Observer], name: str, start: float) -> None:

@@ -6,7 +6,8 @@ from importlib import import_module
 
 from meanformer.mpi import MPI
 
-from meanformer.simulation.case.case import Case, CaseError
+from meanformer.simulation.case.case import Case
+from meanformer.simulation.case.errors import CaseError
 
 # What the density's side imports first; it needs all of DOLFINx, with PETSc.
 _MODULE = "dolfinx.fem.petsc"

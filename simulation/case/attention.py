@@ -9,17 +9,6 @@ from meanformer.attention.laws import LAWS, PARAMETERS, LawName
 from meanformer.simulation.case.errors import Problems, refuse
 from meanformer.simulation.case.types import Matrix, NonNegative, Off, Positive, Table
 
-__all__ = [
-    "MOST_LAYERS",
-    "AttentionTable",
-    "HeadTable",
-    "HeadsTable",
-    "LayerTable",
-    "RandomValuesTable",
-    "attention_problems",
-    "with_default_model",
-]
-
 MOST_LAYERS = 100_000
 
 _MATRICES = ("query", "key", "value")

@@ -36,8 +36,6 @@ from meanformer.simulation.case.tables import (
 from meanformer.simulation.case.tokens import Tokens
 from meanformer.simulation.case.types import Table
 
-__all__ = ["Case", "CaseError"]
-
 
 class Case(Table):
     """A run: the model, the initial measure, the solvers, and what is written.

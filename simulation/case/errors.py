@@ -15,8 +15,6 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from meanformer.simulation.case.schema import Schema, choices, requirement
 
-__all__ = ["CaseError", "Problems", "explain", "join", "refusal", "refuse", "show", "suggestion"]
-
 _MISSING = object()
 _LONGEST_VALUE = 60
 

@@ -10,8 +10,6 @@ from meanformer.simulation.case.measures import Density, Harmonic, Mixture
 from meanformer.simulation.case.tokens import Tokens
 from meanformer.simulation.case.types import Table
 
-__all__ = ["KINDS", "Initial", "initial_problems", "with_default_axis"]
-
 KINDS = {
     table.model_fields["kind"].default: table for table in (*get_args(Density), Mixture, Tokens)
 }

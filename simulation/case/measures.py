@@ -20,18 +20,6 @@ from meanformer.attention.measures.euclidean import covariance_fault
 from meanformer.simulation.case.errors import refusal, refuse
 from meanformer.simulation.case.types import NonNegative, Points, Positive, Table, Vector, unit
 
-__all__ = [
-    "Box",
-    "Density",
-    "Gaussian",
-    "Harmonic",
-    "Mixture",
-    "PoissonKernel",
-    "Uniform",
-    "VonMisesFisher",
-    "Weighted",
-]
-
 _COVARIANCE = "a positive number (multiple of the identity) or a covariance matrix [[...], ...]"
 
 

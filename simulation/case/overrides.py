@@ -7,8 +7,6 @@ from typing import Any
 
 from meanformer.simulation.case.errors import CaseError, join
 
-__all__ = ["apply_overrides"]
-
 _SEGMENT = re.compile(r"([A-Za-z0-9_-]+)((?:\[\d+\])*)")
 _NAMES: dict[type, str] = {list: "list", dict: "table"}
 _FORM = "must be table.key=value"

@@ -10,8 +10,6 @@ import numpy as np
 
 from meanformer.simulation.case.errors import CaseError
 
-__all__ = ["plain", "read_toml"]
-
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file.

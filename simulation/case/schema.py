@@ -11,8 +11,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-__all__ = ["Schema", "choices", "phrase", "requirement", "schema_of"]
-
 Schema = dict[str, Any]
 
 

@@ -10,23 +10,6 @@ from meanformer.coupling import METRICS, metrics_on
 from meanformer.simulation.case.errors import Problems, refusal
 from meanformer.simulation.case.types import NonNegative, Off, Path, Positive, Table, Text
 
-__all__ = [
-    "MESHES",
-    "CompareTable",
-    "NoiseTable",
-    "OutputTable",
-    "ParticlesTable",
-    "PdeTable",
-    "SpaceTable",
-    "TimeTable",
-    "compare_problems",
-    "most_refined",
-    "pde_problems",
-    "space_of",
-    "with_default_mesh",
-    "with_default_metrics",
-]
-
 
 class MeshFamily(NamedTuple):
     """The meshes of one space, by ``pde.refinement``."""

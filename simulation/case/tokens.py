@@ -11,8 +11,6 @@ from meanformer.arrays import Array
 from meanformer.simulation.case.errors import Problems, refusal
 from meanformer.simulation.case.types import Path, Points, Table
 
-__all__ = ["Tokens"]
-
 UNIT_TOLERANCE = 1e-6
 """How far the norm of a given token may be from 1."""
 

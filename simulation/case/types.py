@@ -10,20 +10,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from meanformer.arrays import Array
 from meanformer.simulation.case.errors import refusal
 
-__all__ = [
-    "Matrix",
-    "NonNegative",
-    "Off",
-    "Path",
-    "Points",
-    "Positive",
-    "Table",
-    "Text",
-    "Vector",
-    "as_matrix",
-    "unit",
-]
-
 
 class Table(BaseModel):
     """A table of a case: frozen, hashable, strictly typed, no unknown keys, no nan or inf."""

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meanformer.arrays import Indices
-from meanformer.simulation.case.case import CaseError
+from meanformer.simulation.case.errors import CaseError
 from meanformer.simulation.output.folder import on_root, replace_file
 from meanformer.simulation.state import State
 

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from meanformer.mpi import MPI
 
-from meanformer.simulation.case.case import Case, CaseError
+from meanformer.simulation.case.case import Case
+from meanformer.simulation.case.errors import CaseError
 
 #: The case as resolved.
 CASE_FILE = "case.toml"

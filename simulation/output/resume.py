@@ -10,7 +10,8 @@ from typing import Any
 
 from meanformer.mpi import MPI
 
-from meanformer.simulation.case.case import Case, CaseError
+from meanformer.simulation.case.case import Case
+from meanformer.simulation.case.errors import CaseError
 from meanformer.simulation.output.checkpoint import Checkpoint, read, restore
 from meanformer.simulation.output.folder import CASE_FILE, on_root, write_case
 from meanformer.simulation.output.tables import cut_rows, read_columns

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from meanformer.arrays import Array
-from meanformer.simulation.case.case import CaseError
+from meanformer.simulation.case.errors import CaseError
 
 
 class Table:

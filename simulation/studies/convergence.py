@@ -14,7 +14,8 @@ import numpy as np
 
 from meanformer.arrays import Array
 from meanformer.attention.measures import Measure
-from meanformer.simulation.case.case import Case, CaseError
+from meanformer.simulation.case.case import Case
+from meanformer.simulation.case.errors import CaseError
 from meanformer.simulation.output.folder import on_root
 from meanformer.simulation.requirements import check_dolfinx
 from meanformer.simulation.runner import Result, run

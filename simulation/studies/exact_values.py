@@ -15,7 +15,8 @@ from meanformer.attention.measures import Measure, uniforms_per_sample
 from meanformer.attention.measures.image import Spread
 from meanformer.simulation.builders.initial import initial_measure
 from meanformer.simulation.builders.model import build_model
-from meanformer.simulation.case.case import Case, CaseError
+from meanformer.simulation.case.case import Case
+from meanformer.simulation.case.errors import CaseError
 from meanformer.simulation.case.tokens import Tokens
 from meanformer.simulation.observers.diagnostics import harmonics, moments
 

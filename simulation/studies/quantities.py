@@ -10,8 +10,8 @@ from meanformer.mpi import MPI
 import numpy as np
 
 from meanformer.arrays import Array
-from meanformer.simulation.case.case import Case, CaseError
-from meanformer.simulation.case.errors import suggestion
+from meanformer.simulation.case.case import Case
+from meanformer.simulation.case.errors import CaseError, suggestion
 from meanformer.simulation.runner import Result, run
 
 L2 = "l2"

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from meanformer.simulation.case.case import Case, CaseError
+from meanformer.simulation.case.case import Case
+from meanformer.simulation.case.errors import CaseError
 from meanformer.simulation.case.overrides import apply_overrides
 
 

@@ -11,7 +11,8 @@ from meanformer.attention import Euclidean, Sphere
 from meanformer.attention import measures as m
 from meanformer.coupling import sample_tokens
 from meanformer.simulation.builders.initial import initial_measure
-from meanformer.simulation.case.case import Case, CaseError
+from meanformer.simulation.case.case import Case
+from meanformer.simulation.case.errors import CaseError
 from meanformer.simulation.case.initial import initial_problems
 from meanformer.simulation.case.tokens import Tokens
 

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from meanformer.attention.laws import LAWS
 from meanformer.simulation.case.attention import AttentionTable
-from meanformer.simulation.case.case import Case, CaseError
+from meanformer.simulation.case.case import Case
+from meanformer.simulation.case.errors import CaseError
 from meanformer.simulation.case.measures import (
     Harmonic,
     Mixture,
