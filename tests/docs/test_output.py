@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 import meanformer
 from meanformer.coupling import METRICS
 from meanformer.simulation.observers.density_diagnostics import OF_DENSITY
@@ -37,6 +39,20 @@ def test_metrics():
     assert table("`compare.csv`", 1) == rows
     keys = (DOCS / "case-file.md").read_text()
     assert all(f'`"{name}"`' in keys for name in METRICS)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [part.meanings for part in OF_DENSITY],
+        [part.meanings for part in OF_TOKENS],
+        [{"t": "time"}, *(metric.columns for metric in METRICS.values())],
+    ],
+    ids=["pde", "particles", "compare"],
+)
+def test_no_column_overwrites_another(parts):
+    names = [name for part in parts for named in part for name in named.split(", ")]
+    assert len(set(names)) == len(names)
 
 
 def rows_of(parts):
