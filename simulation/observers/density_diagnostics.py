@@ -78,7 +78,7 @@ OF_DENSITY: tuple[Part[DensitySolver], ...] = (
     Part(
         {
             "outflow": "in $R^d$: mass that has left through the boundary, integrated with the "
-            "scheme; `mass` and it add up to 1"
+            "time scheme; `mass` and it add up to 1"
         },
         alone(_outflow),
     ),
