@@ -12,8 +12,8 @@ from meanformer.attention import Model
 from meanformer.meshes.compat import DOLFINX_VERSION
 from meanformer.pde import DensitySolver, InitialDensityError, PetscOptionError
 from meanformer.pde.dg.l2_distance import l2_distance
-from meanformer.simulation.builders.initial import initial_measure
 from meanformer.simulation.builders.mesh import build_mesh
+from meanformer.simulation.builders.model import initial_measure
 from meanformer.simulation.case.case import Case
 from meanformer.simulation.case.errors import CaseError
 from meanformer.simulation.case.tables import PdeTable

@@ -10,7 +10,8 @@ from dolfinx import mesh
 from meanformer.meshes import box, circle, icosphere
 from meanformer.meshes.files.reading import read_mesh_and_seam
 from meanformer.simulation.case.errors import CaseError
-from meanformer.simulation.case.tables import MESHES, PdeTable, SpaceTable
+from meanformer.simulation.case.space import SpaceTable
+from meanformer.simulation.case.tables import MESHES, PdeTable
 from meanformer.simulation.warn import warn
 
 _FLAT = {1: "a straight line of intervals", 2: "a planar mesh of triangles"}

@@ -1,13 +1,19 @@
-"""From the ``[attention]`` of a case to the model it describes."""
+"""From a case to the model, and to the measure it starts from."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from meanformer.arrays import Array
 from meanformer.attention import Attention, Head, Model, Schedule, random_values
+from meanformer.attention import measures as m
 from meanformer.attention.laws import PARAMETERS
+from meanformer.simulation.case import initial as c
 from meanformer.simulation.case.attention import AttentionTable, HeadsTable
-from meanformer.simulation.case.types import as_matrix
+from meanformer.simulation.case.space import Matrix
+from meanformer.simulation.case.types import Table
 
 
 def build_model(table: AttentionTable, dimension: int, end: float) -> Model:
@@ -35,6 +41,52 @@ def _attention(table: AttentionTable, layer: HeadsTable, dimension: int) -> Atte
         Head(*(as_matrix(entry, dimension) for entry in (head.query, head.key, head.value)))
         for head in layer.all_heads
     )
-    given = {name: getattr(table, name) for name in PARAMETERS}
-    own = {name: number for name, number in given.items() if number is not None}
+    own = {name: getattr(table, name) for name in table.given(PARAMETERS)}
     return Attention(table.law, table.beta, heads=heads, **own)
+
+
+def as_matrix(entry: Matrix | None, dimension: int) -> Array | None:
+    """The matrix that a case's entry stands for.
+
+    Args:
+        entry: Such as ``case.attention.query``.
+        dimension: The ambient dimension d.
+
+    Returns:
+        ``shape=(r, d)``, or None for the identity and for no entry.
+    """
+    if entry is None or entry == "identity":
+        return None
+    if isinstance(entry, tuple):
+        return np.array(entry, dtype=np.float64)
+    return float(entry) * np.eye(dimension)
+
+
+def initial_measure(table: Table, dimension: int) -> m.Measure:
+    """The measure that a table ``[initial]`` with a density describes.
+
+    Args:
+        table: One that fits the space, with its default axis.
+        dimension: The ambient dimension d.
+
+    Raises:
+        TypeError: The table lists tokens, which have no density.
+    """
+    match table:
+        case c.Uniform():
+            return m.Uniform(dimension)
+        case c.VonMisesFisher():
+            return m.VonMisesFisher(table.mean, table.concentration)
+        case c.PoissonKernel():
+            return m.PoissonKernel(table.a)
+        case c.Harmonic():
+            assert table.axis is not None
+            return m.ZonalHarmonic(table.degree, table.amplitude, table.axis)
+        case c.Gaussian():
+            return m.Gaussian(table.mean, table.covariance)
+        case c.Box():
+            return m.Box(table.lower, table.upper)
+        case c.Mixture():
+            parts = tuple(initial_measure(part, dimension) for part in table.components)
+            return m.Mixture(parts, tuple(part.weight for part in table.components))
+    raise TypeError(f"{type(table).__name__} has no density")

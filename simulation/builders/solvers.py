@@ -6,10 +6,9 @@ from meanformer.mpi import MPI
 
 from meanformer.coupling import METRICS, sample_tokens, share_of
 from meanformer.particles import TokenSolver, deal_out
-from meanformer.simulation.builders.initial import initial_measure
-from meanformer.simulation.builders.model import build_model
+from meanformer.simulation.builders.model import build_model, initial_measure
 from meanformer.simulation.case.case import Case
-from meanformer.simulation.case.tables import space_of
+from meanformer.simulation.case.space import space_of
 from meanformer.simulation.case.tokens import Tokens
 from meanformer.simulation.scheme import Scheme
 from meanformer.simulation.state import State

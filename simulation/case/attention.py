@@ -1,13 +1,14 @@
 """The ``[attention]`` table: the velocity as a function of the measure and, in layers, of time."""
 
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from meanformer.attention.laws import LAWS, PARAMETERS, LawName
-from meanformer.simulation.case.errors import Problems, refuse
-from meanformer.simulation.case.types import Matrix, NonNegative, Off, Positive, Table
+from meanformer.simulation.case.errors import refusal, refuse
+from meanformer.simulation.case.space import Matrix, space_in
+from meanformer.simulation.case.types import NonNegative, Off, Positive, Table
 
 MOST_LAYERS = 100_000
 
@@ -24,6 +25,30 @@ class HeadTable(Table):
     value: Matrix | None = None
     """V, of shape (d, d); left out beside random values, too."""
 
+    @field_validator(*_MATRICES, mode="after")
+    @classmethod
+    def _fits_the_space(cls, matrix: Matrix | None, info: ValidationInfo) -> Matrix | None:
+        space = space_in(info)
+        if space is None or not isinstance(matrix, tuple):
+            return matrix
+        d, is_value = space.dimension, info.field_name == "value"
+        if {len(row) for row in matrix} != {d} or (is_value and len(matrix) != d):
+            need = f"a {d}x{d} matrix" if is_value else f"a matrix of {d} columns"
+            raise refusal(f"{_shape(matrix)}; must be {need}")
+        return matrix
+
+    @model_validator(mode="after")
+    def _query_fits_key(self) -> Self:
+        given = {key: m for key in ("key", "query") if isinstance(m := getattr(self, key), tuple)}
+        if given:
+            key, other = ("key", "query") if "key" in given else ("query", "key")
+            # A multiple of the identity has as many rows as columns.
+            rows = len(given[other] if other in given else given[key][0])
+            if len(given[key]) != rows:
+                need = f"must have as many rows as the {other}, {rows}"
+                raise refusal(f"{_shape(given[key])}; {need}", key)
+        return self
+
 
 class HeadsTable(HeadTable):
     """One head by its own matrices, or several in their place: their velocities add."""
@@ -37,7 +62,7 @@ class HeadsTable(HeadTable):
         return self.heads or (self,)
 
     @model_validator(mode="after")
-    def _one_or_several(self) -> "HeadsTable":
+    def _one_or_several(self) -> Self:
         if self.heads is not None:
             _refuse_beside(self, _MATRICES, "'heads', which have their own")
         return self
@@ -75,14 +100,16 @@ class LawTable(Table):
     largest are maximal."""
 
     @model_validator(mode="after")
-    def _keys_of_the_law(self) -> "LawTable":
-        problems = [
-            (key, f"not allowed with law = {self.law!r}; must be left out, or law be {law!r}")
-            for key, (law, _) in PARAMETERS.items()
-            if getattr(self, key) is not None and self.law != law
-        ]
-        refuse(problems)
-        return self
+    def _keys_of_the_law(self) -> Self:
+        laws = {key: PARAMETERS[key][0] for key in self.given(PARAMETERS)}
+        refuse(
+            [
+                (key, f"not allowed with law = {self.law!r}; must be left out, or law be {law!r}")
+                for key, law in laws.items()
+                if law != self.law
+            ]
+        )
+        return self.with_defaults({one.name: one.default for one in LAWS[self.law].parameters()})
 
 
 class AttentionTable(HeadsTable, LawTable):
@@ -98,91 +125,37 @@ class AttentionTable(HeadsTable, LawTable):
     """Tokens see earlier tokens only."""
 
     @model_validator(mode="after")
-    def _one_of_each(self) -> "AttentionTable":
+    def _one_of_each(self) -> Self:
         if self.layers is not None:
             _refuse_beside(self, (*_MATRICES, "heads"), "'layers', which have their own")
             _refuse_beside(self, ("random_values",), "'layers', which have values of their own")
-        if self.random_values is not None:
-            message = "not allowed beside 'random_values'; must be left out"
-            given = [prefix for prefix, table in _tables(self) if table.value is not None]
-            refuse([(f"{prefix}value", message) for prefix in given])
-        return self
+            layers = tuple(_with_identities(layer, _MATRICES) for layer in self.layers)
+            return self.model_copy(update={"layers": layers})
+        if self.random_values is None:
+            return _with_identities(self, _MATRICES)
+        values = {"value": self.value}
+        values |= {f"heads[{i}].value": head.value for i, head in enumerate(self.heads or ())}
+        message = "not allowed beside 'random_values'; must be left out"
+        refuse([(key, message) for key, value in values.items() if value is not None])
+        return _with_identities(self, ("query", "key"))
 
 
-_Heads = TypeVar("_Heads", bound=HeadTable)
-
-
-def with_default_model(attention: AttentionTable) -> AttentionTable:
-    """``attention`` with the defaults that depend on other keys.
-
-    Those are the identity for each matrix that nothing stands in place of, and the keys that the
-    law alone has.
-    """
-    update = {
-        parameter.name: parameter.default
-        for parameter in LAWS[attention.law].parameters()
-        if getattr(attention, parameter.name) is None
-    }
-    attention = attention.model_copy(update=update)
-    if attention.layers is not None:
-        layers = tuple(_with_identities(layer, _MATRICES) for layer in attention.layers)
-        return attention.model_copy(update={"layers": layers})
-    drawn = attention.random_values is not None
-    return _with_identities(attention, ("query", "key") if drawn else _MATRICES)
-
-
-def attention_problems(attention: AttentionTable, dimension: int) -> Problems:
-    """Pairs (key below ``attention``, message) of matrices that do not fit the dimension."""
-    return [
-        (f"{prefix}{key}", message)
-        for prefix, table in _tables(attention)
-        for key, message in _misfits(table, dimension)
-    ]
+_Heads = TypeVar("_Heads", bound=HeadsTable)
 
 
 def _refuse_beside(table: Table, keys: tuple[str, ...], other: str) -> None:
     """Refuse those of the keys that are given."""
-    given = [key for key in keys if getattr(table, key) is not None]
-    refuse([(key, f"not allowed beside {other}; must be left out") for key in given])
+    message = f"not allowed beside {other}; must be left out"
+    refuse([(key, message) for key in table.given(keys)])
 
 
 def _with_identities(table: _Heads, keys: tuple[str, ...]) -> _Heads:
     """The table with the identity for each key left out, or its heads with it."""
-    if isinstance(table, HeadsTable) and table.heads is not None:
-        heads = tuple(_with_identities(head, keys) for head in table.heads)
-        return table.model_copy(update={"heads": heads})
-    missing = [key for key in keys if getattr(table, key) is None]
-    return table.model_copy(update=dict.fromkeys(missing, "identity"))
-
-
-def _tables(attention: AttentionTable) -> Iterator[tuple[str, HeadTable]]:
-    """Every table that may hold matrices, with what its keys start with."""
-    groups: list[tuple[str, HeadsTable]] = [("", attention)]
-    groups += [(f"layers[{i}].", layer) for i, layer in enumerate(attention.layers or ())]
-    for prefix, group in groups:
-        yield prefix, group
-        for i, head in enumerate(group.heads or ()):
-            yield f"{prefix}heads[{i}].", head
-
-
-def _misfits(head: HeadTable, dimension: int) -> Problems:
-    """Pairs (key, message) of the matrices of one head that do not fit."""
-    d = dimension
-    given = {key: m for key in _MATRICES if isinstance(m := getattr(head, key), tuple)}
-    problems = []
-    for key, matrix in given.items():
-        need = f"must be a {d}x{d} matrix" if key == "value" else f"must be a matrix of {d} columns"
-        if {len(row) for row in matrix} != {d} or (key == "value" and len(matrix) != d):
-            problems.append((key, f"{_shape(matrix)}; {need}"))
-    if problems:
-        return problems
-    # A multiple of the identity has d rows.
-    rows = {key: len(given.get(key, range(d))) for key in ("query", "key")}
-    if rows["query"] != rows["key"]:
-        key, other = ("key", "query") if "key" in given else ("query", "key")
-        need = f"must have as many rows as the {other}, {rows[other]}"
-        problems.append((key, f"{_shape(given[key])}; {need}"))
-    return problems
+    identities = dict.fromkeys(keys, "identity")
+    if table.heads is None:
+        return table.with_defaults(identities)
+    heads = tuple(head.with_defaults(identities) for head in table.heads)
+    return table.model_copy(update={"heads": heads})
 
 
 def _shape(matrix: Sequence[Sequence[float]]) -> str:

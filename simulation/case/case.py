@@ -9,29 +9,19 @@ import tomli_w
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from meanformer.attention.laws import LAWS
-from meanformer.simulation.case.attention import (
-    MOST_LAYERS,
-    AttentionTable,
-    attention_problems,
-    with_default_model,
-)
-from meanformer.simulation.case.errors import CaseError, explain, refusal, refuse
-from meanformer.simulation.case.initial import Initial, initial_problems, with_default_axis
-from meanformer.simulation.case.overrides import apply_overrides
-from meanformer.simulation.case.reading import plain, read_toml
+from meanformer.simulation.case.attention import MOST_LAYERS, AttentionTable
+from meanformer.simulation.case.errors import CaseError, explain, refusal
+from meanformer.simulation.case.initial import Initial
+from meanformer.simulation.case.reading import apply_overrides, plain, read_toml
 from meanformer.simulation.case.schema import Schema, schema_of
+from meanformer.simulation.case.space import SpaceTable
 from meanformer.simulation.case.tables import (
     CompareTable,
     NoiseTable,
     OutputTable,
     ParticlesTable,
     PdeTable,
-    SpaceTable,
     TimeTable,
-    compare_problems,
-    pde_problems,
-    with_default_mesh,
-    with_default_metrics,
 )
 from meanformer.simulation.case.tokens import Tokens
 from meanformer.simulation.case.types import Table
@@ -103,46 +93,28 @@ class Case(Table):
             output = data.setdefault("output", {})
             if isinstance(output, dict):
                 output.setdefault("directory", f"runs/{stem}")
+        context = {"folder": folder, "space": _space_in(data)}
         try:
-            return cls.model_validate(data, context={"folder": folder})
+            return cls.model_validate(data, context=context)
         except ValidationError as error:
             raise CaseError(explain(error, data, _schema()), source) from None
 
     # What involves several tables. A table that failed by itself is not in info.data.
-
-    @field_validator("attention", mode="after")
-    @classmethod
-    def _attention_fits(cls, attention: AttentionTable, info: ValidationInfo) -> AttentionTable:
-        if "space" not in info.data:
-            return attention
-        refuse(attention_problems(attention, info.data["space"].dimension))
-        return with_default_model(attention)
-
-    @field_validator("initial", mode="after")
-    @classmethod
-    def _initial_fits(cls, initial: Initial, info: ValidationInfo) -> Initial:
-        space = info.data.get("space")
-        if space is None:
-            return initial
-        initial = with_default_axis(initial, space.dimension)
-        refuse(initial_problems(initial, space.dimension, space.kind))
-        return initial
 
     @field_validator("pde", mode="after")
     @classmethod
     def _density_exists(cls, pde: PdeTable | None, info: ValidationInfo) -> PdeTable | None:
         if pde is None:
             return None
-        space, noise = info.data.get("space"), info.data.get("noise")
-        if space is not None and noise is not None:
-            refuse(pde_problems(pde, space, noise))
-            pde = with_default_mesh(pde, space)
+        noise, attention = info.data.get("noise"), info.data.get("attention")
+        if noise is not None and noise.temperature > 0 and pde.degree == 0:
+            need = "must be 1 to 3 with noise.temperature > 0"
+            raise refusal(f"0 is not allowed; {need}", "degree")
         if isinstance(info.data.get("initial"), Tokens):
             raise refusal(
                 "not allowed with initial.kind = 'tokens', a sum of point masses, which has no "
                 "density; initial.kind must be one with a density, or leave [pde] out"
             )
-        attention = info.data.get("attention")
         if attention is not None and LAWS[attention.law].of_tokens:
             raise refusal(
                 f"not allowed with attention.law = {attention.law!r}, a law of tokens: a density "
@@ -194,11 +166,17 @@ class Case(Table):
         both = info.data["pde"] is not None and info.data["particles"] is not None
         if compare is not None and not both:
             raise refusal("not allowed with one solver; must have both [pde] and [particles]")
-        if not both or "space" not in info.data:
-            return compare
-        compare = compare or CompareTable()
-        refuse(compare_problems(compare, info.data["space"]))
-        return with_default_metrics(compare, info.data["space"])
+        if both and compare is None:
+            return CompareTable.model_validate({}, context=info.context)
+        return compare
+
+
+def _space_in(data: Mapping[str, Any]) -> SpaceTable | None:
+    """The space, which says what fits in the other tables; None if it is wrong."""
+    try:
+        return SpaceTable.model_validate(data.get("space", {}))
+    except ValidationError:  # told with all that is wrong
+        return None
 
 
 @functools.cache

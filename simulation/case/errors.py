@@ -45,17 +45,13 @@ class CaseError(ValueError):
 
 def refusal(message: str, key: str = "") -> PydanticCustomError:
     """The error a validator raises to say itself what is wrong with its value, or a key below."""
-    return _refusal([(key, message)])
+    return PydanticCustomError("refused", "{problems}", {"problems": [(key, message)]})
 
 
 def refuse(problems: Problems) -> None:
     """Raise the error of a validator that says itself what is wrong, if anything is."""
     if problems:
-        raise _refusal(problems)
-
-
-def _refusal(problems: Problems) -> PydanticCustomError:
-    return PydanticCustomError("refused", "{problems}", {"problems": problems})
+        raise PydanticCustomError("refused", "{problems}", {"problems": problems})
 
 
 def explain(error: ValidationError, data: object, schema: Schema) -> list[str]:
@@ -96,16 +92,20 @@ def _problems(item: ErrorDetails, data: object, schema: Schema) -> Problems:
     if kind in ("extra_forbidden", "invalid_key"):
         path, parent, _ = _locate(loc[:-1], data, schema)
         key, allowed = str(loc[-1]), sorted(parent["properties"])
-        listed = f"unknown key; allowed: {', '.join(allowed)}"
-        return [(join(path, _quoted(key)), listed + suggestion(key, allowed))]
+        spelt = key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key)  # as in TOML
+        message = f"unknown key; allowed: {', '.join(allowed)}{suggestion(key, allowed)}"
+        return [(join(path, spelt), message)]
     path, node, value = _locate(loc, data, schema)
     if kind == "refused":
         return [(join(path, key), message) for key, message in item["ctx"]["problems"]]
     if kind in ("union_tag_invalid", "union_tag_not_found") and isinstance(value, Mapping):
-        path, value, node = join(path, node["tag"]), value.get(node["tag"], _MISSING), _tag(node)
+        path, node, value = _locate((*loc, node["tag"]), data, schema)
     if value is _MISSING:
         return [(join(path, key), f"missing; {need}") for key, need in _required(node)]
-    return [(path, _wrong_value(value, node))]
+    need = requirement(node)
+    if isinstance(value, float) and not math.isfinite(value):
+        need = need.replace("a number", "a finite number")
+    return [(path, f"{show(value)} is not allowed; {need}{suggestion(value, choices(node))}")]
 
 
 def _required(node: Schema) -> Problems:
@@ -113,19 +113,7 @@ def _required(node: Schema) -> Problems:
     if needed := node.get("required"):
         parts = node["properties"]
         return [(join(key, below), need) for key in needed for below, need in _required(parts[key])]
-    return [(node["tag"], requirement(_tag(node)))] if "tag" in node else [("", requirement(node))]
-
-
-def _tag(union: Schema) -> Schema:
-    """The schema of the key that tells the members of a union apart."""
-    return {"enum": list(union["members"])}
-
-
-def _wrong_value(value: object, node: Schema) -> str:
-    need = requirement(node)
-    if isinstance(value, float) and not math.isfinite(value):
-        need = need.replace("a number", "a finite number")
-    return f"{show(value)} is not allowed; {need}{suggestion(value, choices(node))}"
+    return [("", requirement(node))]
 
 
 def _locate(loc: Sequence[int | str], data: object, schema: Schema) -> tuple[str, Schema, Any]:
@@ -136,14 +124,14 @@ def _locate(loc: Sequence[int | str], data: object, schema: Schema) -> tuple[str
     """
     path, node, value = "", schema, data
     for step in loc:
-        if "tag" in node:
-            node = node["members"][step]
-        elif isinstance(step, int) and "items" in node:
+        if isinstance(step, int) and "items" in node:
             path, node = f"{path}[{step}]", node["items"]
             value = value[step] if isinstance(value, Sequence) else _MISSING
         elif step in node.get("properties", {}):
             path, node = join(path, str(step)), node["properties"][step]
             value = value.get(step, _MISSING) if isinstance(value, Mapping) else _MISSING
+        elif "tag" in node:
+            node = node["members"][step]
         else:
             break  # the members of a plain union are told together, at the union
     return path, node, value
@@ -152,11 +140,6 @@ def _locate(loc: Sequence[int | str], data: object, schema: Schema) -> tuple[str
 def join(path: str, key: str) -> str:
     """``path.key``, where either may be empty and ``key`` may start with an index."""
     return f"{path}.{key}" if path and key and not key.startswith("[") else path + key
-
-
-def _quoted(key: str) -> str:
-    """A key as TOML spells it: quoted unless it is bare."""
-    return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key)
 
 
 def show(value: object) -> str:

@@ -18,7 +18,8 @@ def schema_of(model: type[BaseModel]) -> Schema:
     """The JSON schema of a model, as one tree.
 
     References are followed, and the ``null`` of optional values is dropped. A union of tables that
-    a key tells apart has that key as ``tag``, and the tables by its values as ``members``.
+    a key tells apart has that key as ``tag`` and only property, and the tables by its values as
+    ``members``.
     """
     schema = model.model_json_schema()
     return _tree(schema, schema.get("$defs", {}))
@@ -39,12 +40,13 @@ def _tree(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
             return tree(members[0] | {k: v for k, v in node.items() if k != "anyOf"})
         return {**node, "anyOf": [tree(member) for member in members]}
     if "discriminator" in node:
-        tag = node["discriminator"]
-        kinds = {kind: tree({"$ref": path}) for kind, path in tag["mapping"].items()}
+        tag, paths = node["discriminator"]["propertyName"], node["discriminator"]["mapping"]
         return {
             "description": node.get("description"),
-            "tag": tag["propertyName"],
-            "members": kinds,
+            "tag": tag,
+            "members": {kind: tree({"$ref": path}) for kind, path in paths.items()},
+            "properties": {tag: {"enum": list(paths)}},
+            "required": [tag],
         }
     parts = {"items": tree(node["items"])} if "items" in node else {}
     if "properties" in node:

@@ -1,14 +1,14 @@
-"""The tables of a case file but ``[attention]`` and ``[initial]``, one model each."""
+"""The tables of a case file but ``[space]``, ``[attention]`` and ``[initial]``, one model each."""
 
 import os
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from meanformer.attention import Euclidean, Space, Sphere
 from meanformer.coupling import METRICS, metrics_on
-from meanformer.simulation.case.errors import Problems, refusal
-from meanformer.simulation.case.types import NonNegative, Off, Path, Positive, Table, Text
+from meanformer.simulation.case.errors import refusal, refuse
+from meanformer.simulation.case.space import SpaceTable, space_in, space_of
+from meanformer.simulation.case.types import NonNegative, Path, Positive, Table, Text
 
 
 class MeshFamily(NamedTuple):
@@ -29,8 +29,7 @@ MESHES = {
 }
 """The spaces that have meshes, by their kind and dimension d."""
 
-_REFINEMENT = 4
-_IN_FLAT_SPACE = {"half_width": 5.0, "boundary": "outflow", "largest_outflow": 1e-3}
+_DEFAULTS = {"refinement": 4, "half_width": 5.0, "boundary": "outflow", "largest_outflow": 1e-3}
 
 Share = Annotated[float, Field(gt=0, le=1)]
 """A share of the mass."""
@@ -48,29 +47,6 @@ def _none_alone(values: tuple[str, ...]) -> tuple[str, ...]:
         others = ", ".join(repr(value) for value in values if value != "none")
         raise refusal(f"'none' stands beside {others}; must be ['none'] or formats")
     return values
-
-
-class SpaceTable(Table):
-    """``[space]``: where tokens live."""
-
-    kind: Literal["sphere", "euclidean"] = "sphere"
-    """The unit sphere $S^{d-1}$, or ``"euclidean"``: $R^d$."""
-    dimension: int = Field(default=3, ge=1, le=1024)
-    """d, the ambient dimension: at least 2 on a sphere, at most 3 with ``[pde]``."""
-    rescaled: Off = False
-    """Evolve $z = e^{-tV}x$ in place of x: not in this version."""
-
-    @field_validator("dimension", mode="after")
-    @classmethod
-    def _has_a_sphere(cls, dimension: int, info: ValidationInfo) -> int:
-        if info.data.get("kind") == "sphere" and dimension < 2:
-            raise refusal(f"{dimension} is not allowed; must be at least 2 on a sphere")
-        return dimension
-
-
-def space_of(table: SpaceTable) -> Space:
-    """The space that a table describes."""
-    return Sphere(table.dimension) if table.kind == "sphere" else Euclidean(table.dimension)
 
 
 class NoiseTable(Table):
@@ -111,40 +87,33 @@ class PdeTable(Table):
             raise refusal(f"cannot read {path}; must be a gmsh file (.msh)")
         return path
 
-
-def pde_problems(pde: PdeTable, space: SpaceTable, noise: NoiseTable) -> Problems:
-    """Pairs (key below ``pde``, message) of what does not fit the space or the noise."""
-    if (space.kind, space.dimension) not in MESHES:
-        need = "must be at most 3, or leave [pde] out"
-        return [("", f"not allowed with space.dimension = {space.dimension}, which {need}")]
-    problems = []
-    if noise.temperature > 0 and pde.degree == 0:
-        need = "must be 1 to 3 with noise.temperature > 0"
-        problems.append(("degree", f"0 is not allowed; {need}"))
-    if pde.refinement is not None and pde.refinement > most_refined(space):
-        need = f"must be at most {most_refined(space)} in this space"
-        problems.append(("refinement", f"{pde.refinement} is not allowed; {need}"))
-    if space.kind == "sphere":
-        keys, where = (*_IN_FLAT_SPACE, "mesh"), "is not allowed on a sphere"
-        need = "must be left out unless space.kind = 'euclidean'"
-    else:
-        keys, where = ("half_width", "refinement") if pde.mesh is not None else (), "is not allowed"
-        need = "must be left out beside 'mesh', which says it"
-    given = [key for key in keys if getattr(pde, key) is not None]
-    return problems + [(key, f"{where}; {need}") for key in given]
+    @model_validator(mode="after")
+    def _fits_the_space(self, info: ValidationInfo) -> Self:
+        space = space_in(info)
+        if space is None:
+            return self
+        if (space.kind, space.dimension) not in MESHES:
+            need = "must be at most 3, or leave [pde] out"
+            raise refusal(f"not allowed with space.dimension = {space.dimension}, which {need}")
+        problems = []
+        if self.refinement is not None and self.refinement > most_refined(space):
+            need = f"must be at most {most_refined(space)} in this space"
+            problems.append(("refinement", f"{self.refinement} is not allowed; {need}"))
+        excess: tuple[str, ...] = ()
+        why = ""
+        if space.kind == "sphere":
+            excess = ("half_width", "boundary", "largest_outflow", "mesh")
+            why = "is not allowed on a sphere; must be left out unless space.kind = 'euclidean'"
+        elif self.mesh is not None:
+            excess = ("half_width", "refinement")
+            why = "is not allowed; must be left out beside 'mesh', which says it"
+        refuse(problems + [(key, why) for key in self.given(excess)])
+        return self.with_defaults({k: v for k, v in _DEFAULTS.items() if k not in excess})
 
 
 def most_refined(space: SpaceTable) -> int:
     """The largest ``pde.refinement`` in a space that has meshes."""
     return MESHES[space.kind, space.dimension].most_refined
-
-
-def with_default_mesh(pde: PdeTable, space: SpaceTable) -> PdeTable:
-    """``pde`` with the keys of its mesh, and in R^d those of the boundary."""
-    defaults = {"refinement": _REFINEMENT} | (_IN_FLAT_SPACE if space.kind == "euclidean" else {})
-    of_file = () if pde.mesh is None else ("refinement", "half_width")
-    missing = [key for key in defaults if key not in of_file and getattr(pde, key) is None]
-    return pde.model_copy(update={key: defaults[key] for key in missing})
 
 
 class ParticlesTable(Table):
@@ -195,27 +164,24 @@ class CompareTable(Table):
 
     metrics: (
         Annotated[tuple[Metric, ...], Field(min_length=1), AfterValidator(_distinct)] | None
-    ) = Field(default=None, strict=False)
+    ) = Field(default=None, strict=False, validate_default=True)
     """[Distances between density and tokens](output.md#comparecsv); all that the space has where
     none is given."""
 
-
-def with_default_metrics(compare: CompareTable, space: SpaceTable) -> CompareTable:
-    """``compare`` with all metrics of the space, or as it is if it names any."""
-    if compare.metrics is not None:
-        return compare
-    return compare.model_copy(update={"metrics": metrics_on(space_of(space))})
-
-
-def compare_problems(compare: CompareTable, space: SpaceTable) -> list[tuple[str, str]]:
-    """Pairs (key below ``compare``, message) of what does not fit the space."""
-    there = metrics_on(space_of(space))
-    need = f"must be among {list(there)} in this space"
-    return [
-        ("metrics", f"{name!r} is for {METRICS[name].spaces}; {need}".replace("$", ""))
-        for name in compare.metrics or ()
-        if name not in there
-    ]
+    @field_validator("metrics", mode="after")
+    @classmethod
+    def _of_the_space(
+        cls, metrics: tuple[Metric, ...] | None, info: ValidationInfo
+    ) -> tuple[Metric, ...] | None:
+        space = space_in(info)
+        if space is None:
+            return metrics
+        there = metrics_on(space_of(space))
+        for name in metrics or ():
+            if name not in there:
+                where, need = METRICS[name].spaces.replace("$", ""), f"must be among {list(there)}"
+                raise refusal(f"{name!r} is for {where}; {need} in this space")
+        return metrics or there
 
 
 class OutputTable(Table):

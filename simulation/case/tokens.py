@@ -1,18 +1,18 @@
 """Tokens given one by one, in place of an initial density."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import open_memmap
-from pydantic import field_validator, model_validator
+from pydantic import ValidationInfo, field_validator, model_validator
 
 from meanformer.arrays import Array
-from meanformer.simulation.case.errors import Problems, refusal
-from meanformer.simulation.case.types import Path, Points, Table
+from meanformer.simulation.case.errors import refusal
+from meanformer.simulation.case.space import Points, space_in
+from meanformer.simulation.case.types import Path, Table
 
-UNIT_TOLERANCE = 1e-6
-"""How far the norm of a given token may be from 1."""
+_UNIT_TOLERANCE = 1e-6  # how far the norm of a given token may be from 1
 
 
 class Tokens(Table):
@@ -42,7 +42,7 @@ class Tokens(Table):
         return path
 
     @model_validator(mode="after")
-    def _one_source(self) -> "Tokens":
+    def _one_source(self) -> Self:
         if (self.file is None) == (self.points is None):
             given = "missing" if self.file is None else "given beside 'points'"
             raise refusal(f"{given}; must be exactly one of 'file' and 'points'", "file")
@@ -66,28 +66,32 @@ class Tokens(Table):
         tokens: npt.NDArray[Any] = open_memmap(self.file, mode="r")  # never unpickles
         return tokens
 
-    def problems(self, dimension: int, space_kind: str) -> Problems:
-        """Pairs (key, message): a wrong shape, and the first row that is no point of space."""
-        need = f"must have shape (n, {dimension}), n >= 1"
-        if self.points is not None and len({len(row) for row in self.points}) > 1:
-            return [("points", f"has rows of different lengths; {need}")]
+    @model_validator(mode="after")
+    def _in_the_space(self, info: ValidationInfo) -> Self:
+        """A wrong shape, or the first row that is no point of space, is refused."""
+        space = space_in(info)
+        if space is None:
+            return self
         key = "points" if self.file is None else "file"
+        need = f"must have shape (n, {space.dimension}), n >= 1"
+        if self.points is not None and len({len(row) for row in self.points}) > 1:
+            raise refusal(f"has rows of different lengths; {need}", key)
         raw = self._raw()
-        if raw.ndim != 2 or raw.shape[1] != dimension or raw.shape[0] == 0:
-            return [(key, f"has shape {raw.shape}; {need}")]
+        if raw.ndim != 2 or raw.shape[1] != space.dimension or raw.shape[0] == 0:
+            raise refusal(f"has shape {raw.shape}; {need}", key)
         tokens = np.asarray(raw, dtype=np.float64)
-        if space_kind == "sphere":
+        if space.kind == "sphere":
             lengths = np.linalg.norm(tokens, axis=1)
-            held = np.abs(lengths - 1.0) <= UNIT_TOLERANCE  # false for nan
-            need = f"must be a finite unit vector to {UNIT_TOLERANCE:g}"
+            held = np.abs(lengths - 1.0) <= _UNIT_TOLERANCE  # false for nan
+            need = f"must be a finite unit vector to {_UNIT_TOLERANCE:g}"
         else:
             lengths = np.abs(tokens).max(axis=1)
             held = np.isfinite(lengths)
             need = "must be finite"
-        if np.all(held):
-            return []
-        row = int(np.argmin(held))
-        found = f"has norm {lengths[row]:.9g}"
-        if self.file is None:
-            return [(f"points[{row}]", f"{found}; {need}")]
-        return [("file", f"row {row} {found}; each row {need}")]
+        if not np.all(held):
+            row = int(np.argmin(held))
+            found = f"has norm {lengths[row]:.9g}"
+            if self.file is None:
+                raise refusal(f"{found}; {need}", f"points[{row}]")
+            raise refusal(f"row {row} {found}; each row {need}", "file")
+        return self

@@ -1,13 +1,11 @@
-"""What every table of a case is made of: the base model, bounded numbers, vectors, matrices."""
+"""What every table of a case is made of: the base model, bounded numbers, texts and files."""
 
-import math
 import os
-from typing import Annotated, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Self
 
-import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
-from meanformer.arrays import Array
 from meanformer.simulation.case.errors import refusal
 
 
@@ -21,6 +19,15 @@ class Table(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
     )
+
+    def given(self, keys: Iterable[str]) -> list[str]:
+        """Those of the keys that are there."""
+        return [key for key in keys if getattr(self, key) is not None]
+
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Self:
+        """The table with these values of the keys that are not there."""
+        missing = set(defaults).difference(self.given(defaults))
+        return self.model_copy(update={key: defaults[key] for key in missing})
 
 
 def _not_set(value: bool) -> bool:
@@ -39,13 +46,6 @@ def _resolved(path: str, info: ValidationInfo) -> str:
     return os.path.abspath(os.path.join((info.context or {}).get("folder", ""), path))
 
 
-def _lists_to_tuples(value: object) -> object:
-    """Lists, at any depth, as tuples: unions in strict mode would refuse the lists."""
-    if isinstance(value, list | tuple):
-        return tuple(_lists_to_tuples(entry) for entry in value)
-    return value
-
-
 Positive = Annotated[float, Field(gt=0)]
 """A finite number > 0."""
 
@@ -60,61 +60,3 @@ Path = Annotated[Text, AfterValidator(_resolved)]
 
 Off = Annotated[bool, AfterValidator(_not_set), Field(json_schema_extra={"enum": [False]})]
 """A switch that this version keeps off."""
-
-Vector = Annotated[
-    tuple[float, ...],
-    BeforeValidator(_lists_to_tuples),
-    Field(json_schema_extra={"phrase": "a list of numbers, one for each dimension of space"}),
-]
-"""``shape=(d,)``. The length is checked by the case, which knows d."""
-
-Points = Annotated[
-    tuple[tuple[float, ...], ...],
-    BeforeValidator(_lists_to_tuples),
-    Field(min_length=1, json_schema_extra={"phrase": "a non-empty list of points of space"}),
-]
-"""``shape=(n, d)``. The shape is checked by the case, which knows d."""
-
-Matrix = Annotated[
-    Literal["identity"] | float | tuple[tuple[float, ...], ...],
-    BeforeValidator(_lists_to_tuples),
-    Field(
-        json_schema_extra={
-            "phrase": "'identity', a finite number (multiple of it) or a matrix [[...], ...]"
-        }
-    ),
-]
-"""``"identity"``, a multiple of it, or rows of ``shape=(r, d)``, checked by the case."""
-
-
-def as_matrix(entry: Matrix | None, dimension: int) -> Array | None:
-    """The matrix that a case's entry stands for.
-
-    Args:
-        entry: Such as ``case.attention.query``.
-        dimension: The ambient dimension d.
-
-    Returns:
-        ``shape=(r, d)``, or None for the identity and for no entry.
-    """
-    if entry is None or entry == "identity":
-        return None
-    if isinstance(entry, tuple):
-        return np.array(entry, dtype=np.float64)
-    return float(entry) * np.eye(dimension)
-
-
-def unit(vector: tuple[float, ...]) -> tuple[float, ...]:
-    """``vector`` over its norm; a vector that is unit to rounding is kept bit for bit.
-
-    Raises:
-        PydanticCustomError: The vector is zero.
-    """
-    largest = max(map(abs, vector), default=0.0)
-    if largest == 0.0:
-        raise refusal("has norm 0; must be a nonzero vector")
-    if abs(math.hypot(*vector) - 1.0) <= 4 * np.finfo(float).eps:
-        return vector
-    scaled = tuple(entry / largest for entry in vector)
-    length = math.hypot(*scaled)
-    return tuple(entry / length for entry in scaled)

@@ -13,8 +13,7 @@ from meanformer.attention import Attention, Space, Sphere
 from meanformer.attention.exact import exact_solution
 from meanformer.attention.measures import Measure, uniforms_per_sample
 from meanformer.attention.measures.image import Spread
-from meanformer.simulation.builders.initial import initial_measure
-from meanformer.simulation.builders.model import build_model
+from meanformer.simulation.builders.model import build_model, initial_measure
 from meanformer.simulation.case.case import Case
 from meanformer.simulation.case.errors import CaseError
 from meanformer.simulation.case.tokens import Tokens

@@ -12,7 +12,7 @@ import numpy as np
 
 from meanformer.simulation.case.case import Case
 from meanformer.simulation.case.errors import CaseError
-from meanformer.simulation.case.overrides import apply_overrides
+from meanformer.simulation.case.reading import apply_overrides, value_of
 
 
 def spell(value: object) -> str:
@@ -50,9 +50,7 @@ def variants_of(
             continue
         if any(one == other for _, other in variants):
             raise CaseError([f"{key}: {text} is given twice"], "command line")
-        data: dict[str, Any] = {}
-        apply_overrides(data, [f"value={text}"])
-        variants.append((data["value"], one))
+        variants.append((value_of(text), one))
     if problems:
         raise CaseError(dict.fromkeys(problems), source)
     return variants

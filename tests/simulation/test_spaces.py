@@ -7,8 +7,7 @@ import pytest
 
 from meanformer.attention.exact import exact_solution
 from meanformer.simulation import Case, CaseError, run
-from meanformer.simulation.builders.initial import initial_measure
-from meanformer.simulation.builders.model import build_model
+from meanformer.simulation.builders.model import build_model, initial_measure
 
 COMM = MPI.COMM_WORLD
 

@@ -14,7 +14,7 @@ from meanformer.scripts.bench import circle, density, pde
 from meanformer.scripts.bench.circle import LaxFriedrichs, fourier_solution
 from meanformer.scripts.main import main
 from meanformer.simulation import Case
-from meanformer.simulation.builders.initial import initial_measure
+from meanformer.simulation.builders.model import initial_measure
 
 CIRCLE = "S¹: the same accuracy"
 TWO_RANKS = bool(shutil.which("mpirun")) and len(os.sched_getaffinity(0)) > 1

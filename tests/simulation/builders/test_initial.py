@@ -10,10 +10,9 @@ import pytest
 from meanformer.attention import Euclidean, Sphere
 from meanformer.attention import measures as m
 from meanformer.coupling import sample_tokens
-from meanformer.simulation.builders.initial import initial_measure
+from meanformer.simulation.builders.model import initial_measure
 from meanformer.simulation.case.case import Case
 from meanformer.simulation.case.errors import CaseError
-from meanformer.simulation.case.initial import initial_problems
 from meanformer.simulation.case.tokens import Tokens
 
 CIRCLE, SPHERE = ({"kind": "sphere", "dimension": dimension} for dimension in (2, 3))
@@ -105,16 +104,6 @@ class TestKinds:
     def test_without_a_kind(self):
         (problem,) = problems_of(PLANE, mean=[0, 0])
         assert problem.startswith("initial.kind: missing; allowed: ")
-
-    def test_of_checked_tables(self):
-        # `initial_problems` tells kinds by itself, for what did not come from a file.
-        plane, circle = check(PLANE, **GAUSSIAN), check(CIRCLE, **CAP)
-        assert initial_problems(plane, 2, "euclidean") == []
-        assert initial_problems(circle, 2, "sphere") == []
-        assert [key for key, _ in initial_problems(plane, 2, "sphere")] == ["kind"]
-        mixture = check(CIRCLE, kind="mixture", components=[CAP])
-        problems = initial_problems(mixture, 2, "euclidean")
-        assert [key for key, _ in problems] == ["components[0].kind"]
 
     def test_nothing_is_told_about_a_wrong_space(self):
         (problem,) = problems_of({"kind": "torus", "dimension": 2}, **GAUSSIAN)

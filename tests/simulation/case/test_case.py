@@ -10,18 +10,19 @@ import pytest
 from pydantic import ValidationError
 
 from meanformer.attention.laws import LAWS
+from meanformer.simulation.builders.model import as_matrix
 from meanformer.simulation.case.attention import AttentionTable
 from meanformer.simulation.case.case import Case
 from meanformer.simulation.case.errors import CaseError
-from meanformer.simulation.case.measures import (
+from meanformer.simulation.case.initial import (
     Harmonic,
     Mixture,
     PoissonKernel,
     Uniform,
     VonMisesFisher,
 )
+from meanformer.simulation.case.space import unit
 from meanformer.simulation.case.tokens import Tokens
-from meanformer.simulation.case.types import as_matrix, unit
 from meanformer.tests.simulation.case.wrong_cases import WRONG
 
 TWO_CAPS = Path(__file__).parents[3] / "cases" / "two-caps.toml"
