@@ -18,15 +18,10 @@ from meanformer.simulation.case.case import Case
 from meanformer.simulation.case.errors import CaseError
 from meanformer.simulation.output.folder import on_root
 from meanformer.simulation.requirements import check_dolfinx
-from meanformer.simulation.runner import Result, run
-from meanformer.simulation.studies.credibility import (
-    Expected,
-    doubt_between,
-    doubts,
-    expected_orders,
-)
+from meanformer.simulation.runner import run
+from meanformer.simulation.studies.credibility import doubt_between, doubts, expected_orders
 from meanformer.simulation.studies.exact_values import exact_columns, exact_end
-from meanformer.simulation.studies.orders import Order, fit_order, order_between
+from meanformer.simulation.studies.orders import fit_order, order_between
 from meanformer.simulation.studies.quantities import (
     L2,
     MOMENTS,
@@ -34,7 +29,7 @@ from meanformer.simulation.studies.quantities import (
     columns_of,
     find_quantity,
 )
-from meanformer.simulation.studies.study import Row, Study
+from meanformer.simulation.studies.study import Expected, Row, Study
 from meanformer.simulation.studies.variants import is_number, spell, variants_of
 
 _STEP = "time.step"
@@ -58,7 +53,6 @@ class _Run:
     reason: str = ""
     seconds: float = np.nan
     steps: int = 0
-    distance: float = np.nan
     numbers: Array | None = None
 
 
@@ -139,34 +133,22 @@ def _make(planned: _Run, key: str, quantity: Quantity, comm: MPI.Intracomm, prog
     except CaseError as error:  # the mesh does not resolve the start
         return replace(planned, status="refused", reason="; ".join(error.problems))
     summary = result.summary
-    made = replace(
+    return replace(
         planned,
         status=result.status,
         reason=summary["reason"] or "",
         seconds=summary["wall_time"]["total"],
         steps=summary["steps"]["tokens" if quantity.table == "particles" else "density"],
+        numbers=quantity.of(result, planned.exact) if result.status == "done" else None,
     )
-    if result.status != "done":
-        return made
-    if quantity.name == L2:
-        return replace(made, distance=_distance(result, planned.exact))
-    return replace(made, numbers=quantity.of(result))
-
-
-def _distance(result: Result, exact: Measure | None) -> float:
-    assert result.scheme is not None and exact is not None
-    return result.scheme.l2_distance(exact.density)
 
 
 def _study(title: str, key: str, quantity: Quantity, runs: list[_Run]) -> Study:
     """Errors and their order, from what is kept of all runs."""
-    reference, finest = "exact solution", None
     # Steps alone do not lead to the exact solution: the mesh and the sample stay.
-    exact = [None if key == _STEP else one.exact for one in runs]
-    right = [_right_numbers(quantity, measure) for measure in exact]
-    if quantity.table == "compare":
-        reference = "zero"
-    elif quantity.name != L2 and any(numbers is None for numbers in right):
+    right = [_right_numbers(quantity, None if key == _STEP else one.exact) for one in runs]
+    reference, finest = "zero" if quantity.table == "compare" else "exact solution", None
+    if any(numbers is None for numbers in right):
         reference = "finest run" if key in _MEANINGS else "last run"
         finest = max((i for i, one in enumerate(runs) if one.status == "done"), default=None)
         right = [None if finest is None else runs[finest].numbers] * len(runs)
@@ -178,11 +160,11 @@ def _study(title: str, key: str, quantity: Quantity, runs: list[_Run]) -> Study:
         smallest = sizes[finest]
     # The first n tokens are the same in every run.
     power = 2 if key == "particles.number" and finest is not None else 1
+    expected = expected_orders(key, quantity, runs[0].case)
     rows = [
         Row(one.value, size, error, np.nan, one.seconds, one.status, one.reason)
         for one, size, error in zip(runs, sizes, errors, strict=True)
     ]
-    expected = expected_orders(key, quantity, runs[0].case)
     rows = _with_orders(rows, smallest, power, expected)
     fit = fit_order(sizes, errors, smallest, power)
     return Study(
@@ -196,27 +178,15 @@ def _study(title: str, key: str, quantity: Quantity, runs: list[_Run]) -> Study:
         rows=tuple(rows),
         fit=fit,
         expected=expected,
-        doubts=() if fit is None else _doubts(key, rows, fit, expected),
+        doubts=() if fit is None else doubts(key, rows, fit.order, expected),
     )
 
 
-def _doubts(key: str, rows: list[Row], fit: Order, expected: Expected | None) -> tuple[str, ...]:
-    """Why the order of the fit is not to be believed."""
-    used = [row for row in rows if row.error > 0]
-    orders = [row.order for row in used[1:]]
-    if used[0].size < used[-1].size:  # as given, from fine to coarse
-        used, orders = used[::-1], orders[::-1]
-    names, errors = [spell(row.value) for row in used], [row.error for row in used]
-    return doubts(key, names, errors, orders, fit.order, expected)
-
-
 def _right_numbers(quantity: Quantity, exact: Measure | None) -> Array | None:
-    """What the columns of a quantity should be, if that is known."""
-    if quantity.table == "compare":
-        return np.zeros(len(quantity.columns))  # distances
-    if exact is None or quantity.name == L2:
-        return None
-    known = exact_columns(exact)
+    """What the numbers of a quantity should be, if that is known."""
+    if quantity.is_error:
+        return np.zeros(1)
+    known = {} if exact is None else exact_columns(exact)
     if not set(quantity.columns) <= set(known):
         return None
     return np.array([known[name] for name in quantity.columns])
@@ -224,7 +194,7 @@ def _right_numbers(quantity: Quantity, exact: Measure | None) -> Array | None:
 
 def _error(made: _Run, right: Array | None) -> float:
     if made.numbers is None or right is None:
-        return made.distance
+        return np.nan
     return float(np.linalg.norm(made.numbers - right))
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -12,6 +10,8 @@ from meanformer.integrators import imex, ssp
 from meanformer.integrators.explicit import RK4
 from meanformer.simulation.case.case import Case
 from meanformer.simulation.studies.quantities import L2, Quantity
+from meanformer.simulation.studies.study import Expected, Row
+from meanformer.simulation.studies.variants import spell
 
 # Columns whose errors need not be a power of the size of the cells or of the number of tokens.
 _NO_POWERS = {"mass", "resolution", "halvings", "outflow", "spread"}
@@ -27,21 +27,6 @@ _FLOORS = {
     "time.step": "the error of the mesh or of the reference, or round-off",
     "particles.number": "the error of the density or of the distance itself",
 }
-
-
-@dataclass(frozen=True)
-class Expected:
-    """The orders that theory allows.
-
-    Attributes:
-        lowest: The least, for a density that is smooth.
-        highest: The largest.
-        why: Where they come from.
-    """
-
-    lowest: float
-    highest: float
-    why: str
 
 
 def expected_orders(key: str, quantity: Quantity, case: Case) -> Expected | None:
@@ -95,28 +80,21 @@ def _least(expected: Expected | None) -> float:
 
 
 def doubts(
-    key: str,
-    names: Sequence[str],
-    errors: Sequence[float],
-    orders: Sequence[float],
-    fitted: float,
-    expected: Expected | None,
+    key: str, rows: Sequence[Row], fitted: float, expected: Expected | None
 ) -> tuple[str, ...]:
     """Why the order fitted to a study is not to be believed, in sentences; none if it may be.
 
     Args:
         key: What is varied.
-        names: Its values in the runs that have errors, in words, from coarse to fine.
-        errors: Their errors.
-        orders: Between each run and the next, one fewer.
-        fitted: To all.
+        rows: The runs, with the orders between them and what is doubtful about each.
+        fitted: The order of all.
         expected: By theory.
     """
+    used = [row for row in rows if row.error > 0]
+    names, between = [spell(row.value) for row in used], [row.doubt for row in used[1:]]
+    if used[0].size < used[-1].size:  # as given, from fine to coarse
+        names, between = names[::-1], between[::-1]
     found = []
-    between = [
-        doubt_between(pair, order, expected)
-        for pair, order in zip(pairwise(errors), orders, strict=True)
-    ]
     if expected is not None and fitted > expected.highest + _LARGEST_EXCESS:
         most = f"{expected.highest + _LARGEST_EXCESS:g}"
         found.append(f"it is above {most}, one more than expected: the coarse runs are too coarse")
@@ -127,13 +105,12 @@ def doubts(
         floor = _FLOORS.get(key, "an error that is not that of this key")
         start = f"from {key} = {names[-1 - still]} on errors fall at less than order"
         found.append(f"{start} {_least(expected):g}: what is left is {floor}")
-    growing = [i for i, doubt in enumerate(between[: len(between) - still]) if doubt == GROWS]
-    if growing:
-        first = growing[0]
+    if GROWS in between[: len(between) - still]:
+        first = between.index(GROWS)
         found.append(
             f"errors are not monotone: they grow from {names[first]} to {names[first + 1]}"
         )
-    finite = [order for order in orders if np.isfinite(order)]
+    finite = [row.order for row in used[1:] if np.isfinite(row.order)]
     if not found and finite and max(finite) - min(finite) > _LARGEST_SPREAD:
         found.append(
             f"orders between neighbours, {min(finite):.2f} to {max(finite):.2f}, differ by more "

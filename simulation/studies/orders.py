@@ -20,16 +20,12 @@ class Order:
 
     Attributes:
         order: p.
-        lowest: The least p between two neighbours, see ``order_between``.
-        highest: The largest p between two neighbours.
         constant: C.
         finest: x of the run that errors are relative to; 0 where they are relative to a limit.
         power: k of the law.
     """
 
     order: float
-    lowest: float
-    highest: float
     constant: float
     finest: float = 0.0
     power: int = 1
@@ -59,27 +55,16 @@ def fit_order(
     Returns:
         The law, or None where fewer than two runs at different x are left, or no p > 0 fits.
     """
-    x, error = (np.asarray(part, dtype=float) for part in (sizes, errors))
-    with np.errstate(invalid="ignore"):
-        used = np.isfinite(x) & (x > finest) & np.isfinite(error) & (error > 0)
-    x, logarithm = x[used], power * np.log(error[used])
-    if len(np.unique(x)) < 2:
-        return None
+    x, logarithm = _used(sizes, errors, finest, power)
     exponent = _fit(x, logarithm, finest)
     if np.isnan(exponent) or (finest > 0 and exponent == 0):
         return None
     constant = np.exp(np.mean(logarithm - _logarithm(x, exponent, finest)) / power)
-    neighbours = [slice(i, i + 2) for i in range(len(x) - 1)]
-    between = [_fit(x[pair], logarithm[pair], finest) / power for pair in neighbours]
-    lowest, highest = float(np.nanmin(between)), float(np.nanmax(between))
-    return Order(exponent / power, lowest, highest, float(constant), finest, power)
+    return Order(exponent / power, float(constant), finest, power)
 
 
 def order_between(
-    sizes: tuple[float, float],
-    errors: tuple[float, float],
-    finest: float = 0.0,
-    power: int = 1,
+    sizes: npt.ArrayLike, errors: npt.ArrayLike, finest: float = 0.0, power: int = 1
 ) -> float:
     """The p of the law of ``fit_order`` through two runs.
 
@@ -87,10 +72,16 @@ def order_between(
         0 where errors relative to a run grow towards it, or fall more slowly than by any power; nan
         where one is missing.
     """
-    x, error = np.array(sizes), np.array(errors)
-    if not (np.all(np.isfinite(x) & (x > finest)) and np.all(error > 0)):
-        return np.nan
-    return _fit(x, power * np.log(error), finest) / power
+    return _fit(*_used(sizes, errors, finest, power), finest) / power
+
+
+def _used(
+    sizes: npt.ArrayLike, errors: npt.ArrayLike, finest: float, power: int
+) -> tuple[Array, Array]:
+    """Sizes x, and log(error^k), of the runs that the law holds for."""
+    x, error = (np.asarray(part, dtype=float) for part in (sizes, errors))
+    used = np.isfinite(x) & (x > finest) & np.isfinite(error) & (error > 0)
+    return x[used], power * np.log(error[used])
 
 
 def _logarithm(x: Array, exponent: float, finest: float) -> Array:
@@ -101,8 +92,8 @@ def _logarithm(x: Array, exponent: float, finest: float) -> Array:
 
 
 def _fit(x: Array, logarithm: Array, finest: float) -> float:
-    """The q of least squares, not negative if relative to a run; nan where x is the same."""
-    if np.ptp(x) == 0:
+    """The q of least squares, not negative if relative to a run; nan for fewer than two x."""
+    if len(np.unique(x)) < 2:
         return np.nan
     if finest == 0:
         return float(np.polyfit(np.log(x), logarithm, 1)[0])

@@ -10,6 +10,7 @@ from meanformer.mpi import MPI
 import numpy as np
 
 from meanformer.arrays import Array
+from meanformer.attention.measures import Measure
 from meanformer.simulation.case.case import Case
 from meanformer.simulation.case.errors import CaseError, suggestion
 from meanformer.simulation.runner import Result, run
@@ -37,8 +38,21 @@ class Quantity:
     table: str
     columns: tuple[str, ...] = ()
 
-    def of(self, result: Result) -> Array:
-        """The columns at the end of a run, ``shape=(n,)``."""
+    @property
+    def is_error(self) -> bool:
+        """Whether it is an error itself, which should be 0: an L2 norm of one, or a distance."""
+        return self.name == L2 or self.table == "compare"
+
+    def of(self, result: Result, exact: Measure | None) -> Array:
+        """The columns at the end of a run, or the L2 norm of its error, ``shape=(n,)``. Collective.
+
+        Args:
+            result: Of the run.
+            exact: The exact solution at its end; "l2" needs one.
+        """
+        if self.name == L2:
+            assert result.scheme is not None and exact is not None
+            return np.array([result.scheme.l2_distance(exact.density)])
         table = result.tables[self.table]
         return np.array([table[name][-1] for name in self.columns])
 

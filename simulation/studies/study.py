@@ -7,8 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from meanformer.simulation.studies.credibility import Expected
 from meanformer.simulation.studies.orders import Order
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The orders that theory allows.
+
+    Attributes:
+        lowest: The least, for a density that is smooth.
+        highest: The largest.
+        why: Where they come from.
+    """
+
+    lowest: float
+    highest: float
+    why: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,8 @@ class Study:
     @property
     def spread(self) -> tuple[float, float]:
         """The least and the largest order between neighbours."""
-        return (np.nan, np.nan) if self.fit is None else (self.fit.lowest, self.fit.highest)
+        orders = [row.order for row in self.rows if np.isfinite(row.order)]
+        return (min(orders), max(orders)) if self.fit and orders else (np.nan, np.nan)
 
     @property
     def done(self) -> bool:

@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 
 from meanformer.scripts.converge_report import draw
-from meanformer.simulation.studies.orders import fit_order
+from meanformer.simulation.studies.orders import fit_order, order_between
 from meanformer.simulation.studies.study import Row, Study
 
 pytest.importorskip("matplotlib")
 
 
 def study(sizes, errors, symbol="h", meaning="2^-pde.refinement", title="Two caps on the sphere"):
+    orders = [math.nan]
+    orders += [order_between(sizes[i : i + 2], errors[i : i + 2]) for i in range(len(sizes) - 1)]
     rows = tuple(
-        Row(number, size, error, math.nan, 1.0, "done")
-        for number, (size, error) in enumerate(zip(sizes, errors, strict=True))
+        Row(number, size, error, order, 1.0, "done")
+        for number, (size, error, order) in enumerate(zip(sizes, errors, orders, strict=True))
     )
     fit = fit_order(sizes, errors, 0.0, 1)
     key, reference = "pde.refinement", "exact solution"

@@ -51,13 +51,16 @@ class TestOrders:
         errors = 3.0 * (self.X**exponent - finest**exponent) ** (1 / power)
         fit = fit_order(self.X, errors, finest, power)
         assert fit.order == pytest.approx(order, rel=1e-6)
-        assert (fit.lowest, fit.highest) == pytest.approx((order, order), rel=1e-6)
+        between = [order_between(self.X[i:], errors[i:], finest, power) for i in range(4)]
+        assert between == pytest.approx([order] * 4, rel=1e-6)
         assert fit.constant == pytest.approx(3.0, rel=1e-5)
         assert fit.law(self.X) == pytest.approx(errors, rel=1e-5)
 
-    def test_spread_is_that_of_neighbours(self):
-        fit = fit_order([4.0, 2.0, 1.0], [2.0**5, 2.0**3, 1.0])
-        assert (fit.lowest, fit.order, fit.highest) == pytest.approx((2.0, 2.5, 3.0))
+    def test_order_is_a_mean_of_those_of_neighbours(self):
+        sizes, errors = [4.0, 2.0, 1.0], [2.0**5, 2.0**3, 1.0]
+        assert fit_order(sizes, errors).order == pytest.approx(2.5)
+        assert order_between(sizes[:2], errors[:2]) == pytest.approx(2.0)
+        assert order_between(sizes[1:], errors[1:]) == pytest.approx(3.0)
 
     def test_runs_without_an_error_are_left_out(self):
         fit = fit_order([8.0, 4.0, 2.0, 1.0], [np.nan, 16.0, 4.0, 0.0])
@@ -66,7 +69,7 @@ class TestOrders:
     def test_errors_that_grow_towards_the_reference_widen_the_spread(self):
         errors = [9.0, 1.0, 2.0, 0.5]
         fit = fit_order([16.0, 8.0, 4.0, 2.0], errors, 1.0)
-        assert fit.lowest == 0 < fit.order < fit.highest
+        assert 0 < fit.order < order_between((16.0, 8.0), (9.0, 1.0), 1.0)
         assert order_between((8.0, 4.0), (1.0, 2.0), 1.0) == 0
         assert order_between((8.0, 4.0), (1.0, 2.0)) == pytest.approx(-1)
         assert np.isnan(order_between((8.0, 4.0), (1.0, np.nan)))

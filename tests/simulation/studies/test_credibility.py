@@ -8,13 +8,13 @@ from meanformer.simulation.studies.credibility import (
     GROWS,
     TOO_FLAT,
     TOO_STEEP,
-    Expected,
     doubt_between,
     doubts,
     expected_orders,
 )
-from meanformer.simulation.studies.orders import fit_order
+from meanformer.simulation.studies.orders import fit_order, order_between
 from meanformer.simulation.studies.quantities import Quantity
+from meanformer.simulation.studies.study import Expected, Row
 
 H = 2.0 ** -np.arange(2, 7)
 THREE = Expected(3.0, 3.0, "degree + 1")
@@ -22,10 +22,13 @@ HALF = Expected(0.5, 0.5, "independent tokens")
 
 
 def doubts_of(errors, expected=THREE, key="pde.refinement", sizes=H):
-    orders = -np.diff(np.log(errors)) / -np.diff(np.log(sizes))
-    names = [str(i + 2) for i in range(len(errors))]
-    fit = fit_order(sizes, errors)
-    return doubts(key, names, list(errors), list(orders), fit.order, expected)
+    rows = [Row(2, sizes[0], errors[0], np.nan, 1.0, "done")]
+    for i in range(1, len(errors)):
+        pair = slice(i - 1, i + 1)
+        order = order_between(sizes[pair], errors[pair])
+        doubt = doubt_between(errors[pair], order, expected)
+        rows.append(Row(i + 2, sizes[i], errors[i], order, 1.0, "done", doubt=doubt))
+    return doubts(key, rows, fit_order(sizes, errors).order, expected)
 
 
 class TestDoubts:
