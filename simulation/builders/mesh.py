@@ -14,8 +14,11 @@ from meanformer.simulation.case.space import SpaceTable
 from meanformer.simulation.case.tables import MESHES, PdeTable
 from meanformer.simulation.warn import warn
 
-_FLAT = {1: "a straight line of intervals", 2: "a planar mesh of triangles"}
-_FLAT |= {3: "a volume of tetrahedra"}
+_FLAT = {
+    1: "a straight line of intervals",
+    2: "a planar mesh of triangles",
+    3: "a volume of tetrahedra",
+}
 _CURVED = {1: "a curve of intervals", 2: "a surface of triangles"}
 
 
@@ -40,9 +43,8 @@ def build_mesh(
         cells = MESHES["sphere", 2].cells * 2**pde.refinement
         return circle(comm, cells=cells, geometry_degree=curved), ""
     assert pde.half_width is not None
-    domain = box(
-        comm, half_width=pde.half_width, cells=2**pde.refinement, dimension=space.dimension
-    )
+    cells = 2**pde.refinement
+    domain = box(comm, half_width=pde.half_width, cells=cells, dimension=space.dimension)
     return domain, "a larger box would hold it"
 
 
@@ -55,22 +57,15 @@ def _from_file(
     except ValueError as error:
         raise CaseError([f"pde.mesh: {error}"]) from None
     tdim, gdim, dimension = domain.topology.dim, domain.geometry.dim, space.dimension
+    need = f"must be {_FLAT[dimension]}"
+    why = f"as space.dimension = {dimension}"
     if tdim != dimension:
         is_there = _FLAT[tdim] if tdim == gdim else f"{_CURVED[tdim]} in R^{gdim}"
-        raise CaseError(
-            [
-                f"pde.mesh: {path} is {is_there}; must be {_FLAT[dimension]}, as "
-                f"space.dimension = {dimension}"
-            ]
-        )
+        raise CaseError([f"pde.mesh: {path} is {is_there}; {need}, {why}"])
     if gdim != dimension:
         name, low, high = _widest_of_the_last(domain, dimension)
-        raise CaseError(
-            [
-                f"pde.mesh: {path} has nodes with {name} from {low:.10g} to {high:.10g}; must be "
-                f"{_FLAT[dimension]}, with one {name}, as space.dimension = {dimension}"
-            ]
-        )
+        has = f"has nodes with {name} from {low:.10g} to {high:.10g}"
+        raise CaseError([f"pde.mesh: {path} {has}; {need}, with one {name}, {why}"])
     if seam is None:
         return domain, "a mesh that reaches farther would hold it"
     if comm.rank == 0:

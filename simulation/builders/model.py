@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from meanformer.arrays import Array
 from meanformer.attention import Attention, Head, Model, Schedule, random_values
 from meanformer.attention import measures as m
 from meanformer.attention.laws import PARAMETERS
 from meanformer.simulation.case import initial as c
 from meanformer.simulation.case.attention import AttentionTable, HeadsTable
-from meanformer.simulation.case.space import Matrix
 from meanformer.simulation.case.types import Table
 
 
@@ -26,40 +22,23 @@ def build_model(table: AttentionTable, dimension: int, end: float) -> Model:
     """
     random = table.random_values
     if table.layers is not None:
-        layers = [_attention(table, layer, dimension) for layer in table.layers]
+        layers = [_attention(table, layer) for layer in table.layers]
         return Schedule(layers, [layer.duration for layer in table.layers])
-    attention = _attention(table, table, dimension)
+    attention = _attention(table, table)
     if random is None:
         return attention
     count = max(1, math.ceil(end / random.duration - 1e-9))
     return random_values(attention, dimension, count, random.seed, random.scale, random.duration)
 
 
-def _attention(table: AttentionTable, layer: HeadsTable, dimension: int) -> Attention:
+def _attention(table: AttentionTable, layer: HeadsTable) -> Attention:
     """The attention of one layer."""
     heads = tuple(
-        Head(*(as_matrix(entry, dimension) for entry in (head.query, head.key, head.value)))
+        Head(*(None if m == "identity" else m for m in (head.query, head.key, head.value)))
         for head in layer.all_heads
     )
     own = {name: getattr(table, name) for name in table.given(PARAMETERS)}
     return Attention(table.law, table.beta, heads=heads, **own)
-
-
-def as_matrix(entry: Matrix | None, dimension: int) -> Array | None:
-    """The matrix that a case's entry stands for.
-
-    Args:
-        entry: Such as ``case.attention.query``.
-        dimension: The ambient dimension d.
-
-    Returns:
-        ``shape=(r, d)``, or None for the identity and for no entry.
-    """
-    if entry is None or entry == "identity":
-        return None
-    if isinstance(entry, tuple):
-        return np.array(entry, dtype=np.float64)
-    return float(entry) * np.eye(dimension)
 
 
 def initial_measure(table: Table, dimension: int) -> m.Measure:

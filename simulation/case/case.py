@@ -1,6 +1,5 @@
 """The case file: everything that defines a run, read from TOML and checked once, at the door."""
 
-import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +12,7 @@ from meanformer.simulation.case.attention import MOST_LAYERS, AttentionTable
 from meanformer.simulation.case.errors import CaseError, explain, refusal
 from meanformer.simulation.case.initial import Initial
 from meanformer.simulation.case.reading import apply_overrides, plain, read_toml
-from meanformer.simulation.case.schema import Schema, schema_of
+from meanformer.simulation.case.schema import schema_of
 from meanformer.simulation.case.space import SpaceTable
 from meanformer.simulation.case.tables import (
     CompareTable,
@@ -65,7 +64,11 @@ class Case(Table):
         path = Path(path)
         data = read_toml(path)
         apply_overrides(data, overrides)
-        return cls._check(data, path.parent, str(path), path.stem)
+        data.setdefault("title", path.stem)
+        output = data.setdefault("output", {})
+        if isinstance(output, dict):
+            output.setdefault("directory", f"runs/{path.stem}")
+        return cls._check(data, path.parent, str(path))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], folder: str | Path = ".") -> Self:
@@ -80,24 +83,19 @@ class Case(Table):
         """
         if not isinstance(data, Mapping):
             raise CaseError([f"a case must be a mapping of tables, not {type(data).__name__}"])
-        return cls._check(plain(data), Path(folder), "case", "")
+        return cls._check(plain(data), Path(folder), "case")
 
     def to_toml(self) -> str:
         """The case as TOML with every default; it loads again to an equal case."""
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
     @classmethod
-    def _check(cls, data: dict[str, Any], folder: Path, source: str, stem: str) -> Self:
-        if stem:
-            data.setdefault("title", stem)
-            output = data.setdefault("output", {})
-            if isinstance(output, dict):
-                output.setdefault("directory", f"runs/{stem}")
+    def _check(cls, data: dict[str, Any], folder: Path, source: str) -> Self:
         context = {"folder": folder, "space": _space_in(data)}
         try:
             return cls.model_validate(data, context=context)
         except ValidationError as error:
-            raise CaseError(explain(error, data, _schema()), source) from None
+            raise CaseError(explain(error, data, schema_of(cls)), source) from None
 
     # What involves several tables. A table that failed by itself is not in info.data.
 
@@ -177,8 +175,3 @@ def _space_in(data: Mapping[str, Any]) -> SpaceTable | None:
         return SpaceTable.model_validate(data.get("space", {}))
     except ValidationError:  # told with all that is wrong
         return None
-
-
-@functools.cache
-def _schema() -> Schema:
-    return schema_of(Case)

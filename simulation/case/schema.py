@@ -5,6 +5,7 @@ A field may add ``phrase`` to its schema: what the value must be, where the gene
 not do.
 """
 
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 Schema = dict[str, Any]
 
 
+@functools.cache
 def schema_of(model: type[BaseModel]) -> Schema:
     """The JSON schema of a model, as one tree.
 

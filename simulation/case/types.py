@@ -26,8 +26,8 @@ class Table(BaseModel):
 
     def with_defaults(self, defaults: Mapping[str, Any]) -> Self:
         """The table with these values of the keys that are not there."""
-        missing = set(defaults).difference(self.given(defaults))
-        return self.model_copy(update={key: defaults[key] for key in missing})
+        missing = {key: value for key, value in defaults.items() if getattr(self, key) is None}
+        return self.model_copy(update=missing)
 
 
 def _not_set(value: bool) -> bool:

@@ -71,8 +71,7 @@ def find_quantity(wanted: str, has_l2: bool, columns: Callable[[], Columns]) -> 
     if wanted == L2 and has_l2:
         return Quantity(L2, "pde")
     there = columns()
-    quantity = _find(wanted, there)
-    if quantity is not None:
+    if quantity := _find(wanted, there):
         return quantity
     listed = [f"of {table}.csv {', '.join(names)}" for table, names in there.items()]
     names = [name for names in there.values() for name in names]
@@ -98,22 +97,21 @@ def columns_of(cases: Sequence[Case], comm: MPI.Intracomm) -> Columns:
     Raises:
         CaseError: If none can.
     """
-    refused: CaseError | None = None
+    refused = []
     for case in cases:
         time = case.time.model_copy(update={"end": _MOMENT * case.time.end})
         pde = case.pde and case.pde.model_copy(update={"largest_unresolved": 1.0})
         try:
             result = run(case.model_copy(update={"time": time, "pde": pde}), comm=comm)
         except CaseError as error:
-            refused = refused or error
+            refused.append(error)
             continue
         return {
             table: [name for name, column in found.items() if np.isfinite(column[-1])]
             for table, found in result.tables.items()
             if found
         }
-    assert refused is not None
-    raise refused
+    raise refused[0]
 
 
 def _find(wanted: str, there: Columns) -> Quantity | None:
