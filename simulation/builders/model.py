@@ -13,13 +13,7 @@ from meanformer.simulation.case.types import Table
 
 
 def build_model(table: AttentionTable, dimension: int, end: float) -> Model:
-    """The attention as a function of time.
-
-    Args:
-        table: As resolved by a case.
-        dimension: The ambient dimension d.
-        end: The final time, which layers with random values must reach.
-    """
+    """The attention in R^d as a function of time; layers with random values reach ``end``."""
     random = table.random_values
     if table.layers is not None:
         layers = [_attention(table, layer) for layer in table.layers]
@@ -42,11 +36,7 @@ def _attention(table: AttentionTable, layer: HeadsTable) -> Attention:
 
 
 def initial_measure(table: Table, dimension: int) -> m.Measure:
-    """The measure that a table ``[initial]`` with a density describes.
-
-    Args:
-        table: One that fits the space, with its default axis.
-        dimension: The ambient dimension d.
+    """The measure in R^d, or on its sphere, that a table ``[initial]`` of a case describes.
 
     Raises:
         TypeError: The table lists tokens, which have no density.

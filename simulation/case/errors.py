@@ -1,7 +1,4 @@
-"""Problems of a case, told in the user's own keys: what pydantic found, as readable lines.
-
-Paths, allowed values and suggestions all come from the schema of the model.
-"""
+"""Problems of a case, told in the user's own keys, from what pydantic found and the schema."""
 
 import difflib
 import json
@@ -55,13 +52,7 @@ def refuse(problems: Problems) -> None:
 
 
 def explain(error: ValidationError, data: object, schema: Schema) -> list[str]:
-    """One line for each problem in ``error``, at most one for each key.
-
-    Args:
-        error: What validation of ``data`` raised.
-        data: The mapping that was validated.
-        schema: That of the model.
-    """
+    """One line for each problem that validation of ``data`` found, at most one for each key."""
     messages: dict[str, str] = {}
     short = set()
     for item in error.errors(include_url=False):

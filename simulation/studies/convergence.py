@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,9 @@ from meanformer.simulation.studies.variants import is_number, spell, variants_of
 
 _STEP = "time.step"
 _MEANINGS = {
-    "pde.refinement": ("h", "2^-pde.refinement"),
-    _STEP: ("dt", "the mean time step"),
-    "particles.number": ("1/n", "1/particles.number"),
+    "pde.refinement": "2^-pde.refinement",
+    _STEP: "the mean time step",
+    "particles.number": "1/particles.number",
 }
 # Numbers in whose powers errors do not fall.
 _NO_SIZES = ("pde.degree", "particles.seed", "attention.random_values.seed", "space.dimension")
@@ -165,7 +165,7 @@ def _study(title: str, key: str, quantity: Quantity, runs: list[_Run]) -> Study:
         Row(one.value, size, error, np.nan, one.seconds, one.status, one.reason)
         for one, size, error in zip(runs, sizes, errors, strict=True)
     ]
-    rows = _with_orders(rows, smallest, power, expected)
+    rows = list(_with_orders(rows, smallest, power, expected))
     fit = fit_order(sizes, errors, smallest, power)
     return Study(
         title=title,
@@ -174,7 +174,7 @@ def _study(title: str, key: str, quantity: Quantity, runs: list[_Run]) -> Study:
         reference=reference,
         finest=None if finest is None else runs[finest].value,
         symbol=symbol,
-        meaning=_MEANINGS[key][1] if key in _MEANINGS else symbol.replace(_last(key), key),
+        meaning=_MEANINGS.get(key, symbol.replace(_last(key), key)),
         rows=tuple(rows),
         fit=fit,
         expected=expected,
@@ -200,10 +200,9 @@ def _error(made: _Run, right: Array | None) -> float:
 
 def _with_orders(
     rows: list[Row], smallest: float, power: int, expected: Expected | None
-) -> list[Row]:
+) -> Iterator[Row]:
     """The rows with the orders between neighbours that have errors."""
     before: Row | None = None
-    complete = []
     for row in rows:
         if before is not None:
             sizes, errors = (before.size, row.size), (before.error, row.error)
@@ -212,8 +211,7 @@ def _with_orders(
             row = replace(row, order=order, doubt=doubt_between(coarse_to_fine, order, expected))
         if row.error > 0:
             before = row
-        complete.append(row)
-    return complete
+        yield row
 
 
 def _sizes(key: str, runs: list[_Run], finest: int | None) -> tuple[str, list[float]]:

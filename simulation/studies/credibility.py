@@ -30,13 +30,7 @@ _FLOORS = {
 
 
 def expected_orders(key: str, quantity: Quantity, case: Case) -> Expected | None:
-    """The orders of a study over ``key``; None where theory says nothing.
-
-    Args:
-        key: What is varied.
-        quantity: What errors are of.
-        case: Any of the study.
-    """
+    """The orders of a study over ``key``, by any of its cases; None where theory says nothing."""
     if key == "particles.number" and quantity.table != "pde":
         if not _NO_POWERS.isdisjoint(quantity.columns):
             return None
@@ -60,10 +54,7 @@ def expected_orders(key: str, quantity: Quantity, case: Case) -> Expected | None
 def doubt_between(errors: tuple[float, float], order: float, expected: Expected | None) -> str:
     """Why the order between two runs is not to be believed, in a word; "" if it may be.
 
-    Args:
-        errors: Of the coarser run, then of the finer one.
-        order: Between the two.
-        expected: By theory.
+    Errors are that of the coarser run, then that of the finer one.
     """
     if np.isnan(order):
         return ""
@@ -82,14 +73,7 @@ def _least(expected: Expected | None) -> float:
 def doubts(
     key: str, rows: Sequence[Row], fitted: float, expected: Expected | None
 ) -> tuple[str, ...]:
-    """Why the order fitted to a study is not to be believed, in sentences; none if it may be.
-
-    Args:
-        key: What is varied.
-        rows: The runs, with the orders between them and what is doubtful about each.
-        fitted: The order of all.
-        expected: By theory.
-    """
+    """Why the order ``fitted`` to rows is not to be believed, in sentences; none if it may be."""
     used = [row for row in rows if row.error > 0]
     names, between = [spell(row.value) for row in used], [row.doubt for row in used[1:]]
     if used[0].size < used[-1].size:  # as given, from fine to coarse

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from meanformer.simulation.case.case import Case
 from meanformer.simulation.case.errors import CaseError
-from meanformer.simulation.case.reading import apply_overrides, value_of
+from meanformer.simulation.case.reading import apply_overrides, plain, value_of
 
 
 def spell(value: object) -> str:
@@ -23,18 +21,12 @@ def spell(value: object) -> str:
 def variants_of(
     case: Case | str | Path, key: str, values: Sequence[object], overrides: Sequence[str]
 ) -> list[tuple[Any, Case]]:
-    """The values, and the case at each of them.
-
-    Args:
-        case: A case, or its file.
-        key: Any key, as for ``--set``.
-        values: At least two; a string is read as TOML, as for ``--set``.
-        overrides: Further changes, ``table.key=value``.
+    """The values, and the case at each of them; arguments are those of ``converge``.
 
     Raises:
         CaseError: With all that is wrong.
     """
-    texts = [spell(v.tolist() if isinstance(v, np.ndarray | np.generic) else v) for v in values]
+    texts = [spell(plain(value)) for value in values]
     if len(texts) < 2:
         raise CaseError([f"{key}: a study needs at least two values"], "command line")
     variants: list[tuple[Any, Case]] = []
