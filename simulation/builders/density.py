@@ -28,17 +28,9 @@ _LARGEST_MASS_ERROR = 0.02
 
 
 class DgScheme:
-    """The density of a case by discontinuous Galerkin elements: a ``Scheme``.
+    """The density of a case with ``[pde]`` by discontinuous Galerkin elements: a ``Scheme``.
 
-    Args:
-        case: A case with ``[pde]``.
-        attention: The model.
-        step: A fixed time step, or None for an automatic one.
-        comm: The ranks.
-
-    Attributes:
-        solver: The density.
-        versions: That of DOLFINx.
+    Its ``step`` is None for an automatic one.
 
     Raises:
         CaseError: On every rank, if a mesh file cannot be used, the mesh does not resolve the

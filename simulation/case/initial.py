@@ -147,7 +147,8 @@ class Box(Table):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         problems = []
-        for i, (low, high) in enumerate(zip(self.lower, self.upper, strict=True)):
+        # Beside a wrong space, corners may have different lengths.
+        for i, (low, high) in enumerate(zip(self.lower, self.upper, strict=False)):
             if not low < high:
                 need = f"must be a number < upper[{i}], {high!r}"
             elif not math.isfinite(high - low):

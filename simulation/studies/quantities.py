@@ -80,13 +80,9 @@ def find_quantity(wanted: str, has_l2: bool, columns: Callable[[], Columns]) -> 
     named = "".join(f"'{group}' or " for group in groups)
     need = f"must be {named}a column: {'; '.join(listed)}"
     why = "" if wanted != L2 else ": it needs a density whose exact solution is known"
-    raise CaseError(
-        [
-            f"quantity: {wanted!r} is not one of this case{why}; {need}"
-            f"{suggestion(wanted, [*groups, *names])}"
-        ],
-        "command line",
-    )
+    near = suggestion(wanted, [*groups, *names])
+    problem = f"quantity: {wanted!r} is not one of this case{why}; {need}{near}"
+    raise CaseError([problem], "command line")
 
 
 def columns_of(cases: Sequence[Case], comm: MPI.Intracomm) -> Columns:

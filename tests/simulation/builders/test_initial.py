@@ -106,8 +106,9 @@ class TestKinds:
         assert problem.startswith("initial.kind: missing; allowed: ")
 
     def test_nothing_is_told_about_a_wrong_space(self):
-        (problem,) = problems_of({"kind": "torus", "dimension": 2}, **GAUSSIAN)
-        assert problem.startswith("space.kind: ")
+        for initial in (GAUSSIAN, {**BOX, "upper": [1]}):
+            (problem,) = problems_of({"kind": "torus", "dimension": 2}, **initial)
+            assert problem.startswith("space.kind: ")
 
 
 class TestGaussian:
