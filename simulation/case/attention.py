@@ -1,18 +1,40 @@
 """The ``[attention]`` table: the velocity as a function of the measure and, in layers, of time."""
 
 from collections.abc import Sequence
-from typing import Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from meanformer.attention.laws import LAWS, PARAMETERS, LawName
 from meanformer.simulation.case.errors import refusal, refuse
-from meanformer.simulation.case.space import Matrix, space_in
+from meanformer.simulation.case.space import lists_to_tuples, space_in
 from meanformer.simulation.case.types import NonNegative, Off, Positive, Table
 
 MOST_LAYERS = 100_000
 
 _MATRICES = ("query", "key", "value")
+_MATRIX = "'identity', a finite number (multiple of it) or a matrix [[...], ...]"
+_Entry = Literal["identity"] | float | tuple[tuple[float, ...], ...]
+
+
+def _fits_the_space(matrix: _Entry, info: ValidationInfo) -> _Entry:
+    space = space_in(info)
+    if space is None or not isinstance(matrix, tuple):
+        return matrix
+    d, is_value = space.dimension, info.field_name == "value"
+    if {len(row) for row in matrix} != {d} or (is_value and len(matrix) != d):
+        need = f"a {d}x{d} matrix" if is_value else f"a matrix of {d} columns"
+        raise refusal(f"{_shape(matrix)}; must be {need}")
+    return matrix
+
+
+Matrix = Annotated[
+    _Entry,
+    BeforeValidator(lists_to_tuples),
+    AfterValidator(_fits_the_space),
+    Field(json_schema_extra={"phrase": _MATRIX}),
+]
+"""``"identity"``, a multiple of it, or rows: Q and K of ``shape=(r, d)``, V of ``shape=(d, d)``."""
 
 
 class HeadTable(Table):
@@ -24,18 +46,6 @@ class HeadTable(Table):
     """K, of d columns and as many rows as Q."""
     value: Matrix | None = None
     """V, of shape (d, d); left out beside random values, too."""
-
-    @field_validator(*_MATRICES, mode="after")
-    @classmethod
-    def _fits_the_space(cls, matrix: Matrix | None, info: ValidationInfo) -> Matrix | None:
-        space = space_in(info)
-        if space is None or not isinstance(matrix, tuple):
-            return matrix
-        d, is_value = space.dimension, info.field_name == "value"
-        if {len(row) for row in matrix} != {d} or (is_value and len(matrix) != d):
-            need = f"a {d}x{d} matrix" if is_value else f"a matrix of {d} columns"
-            raise refusal(f"{_shape(matrix)}; must be {need}")
-        return matrix
 
     @model_validator(mode="after")
     def _query_fits_key(self) -> Self:

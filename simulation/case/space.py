@@ -1,4 +1,4 @@
-"""The ``[space]`` table, and the vectors and matrices whose shapes it says."""
+"""The ``[space]`` table, and the vectors whose length it says."""
 
 import math
 from typing import Annotated, Literal
@@ -40,10 +40,10 @@ def space_in(info: ValidationInfo) -> SpaceTable | None:
     return space
 
 
-def _lists_to_tuples(value: object) -> object:
+def lists_to_tuples(value: object) -> object:
     """Lists, at any depth, as tuples: unions in strict mode would refuse the lists."""
     if isinstance(value, list | tuple):
-        return tuple(_lists_to_tuples(entry) for entry in value)
+        return tuple(lists_to_tuples(entry) for entry in value)
     return value
 
 
@@ -73,7 +73,7 @@ def unit(vector: tuple[float, ...]) -> tuple[float, ...]:
 
 Vector = Annotated[
     tuple[float, ...],
-    BeforeValidator(_lists_to_tuples),
+    BeforeValidator(lists_to_tuples),
     AfterValidator(_of_the_space),
     Field(json_schema_extra={"phrase": "a list of numbers, one for each dimension of space"}),
 ]
@@ -84,18 +84,7 @@ Direction = Annotated[Vector, AfterValidator(unit)]
 
 Points = Annotated[
     tuple[tuple[float, ...], ...],
-    BeforeValidator(_lists_to_tuples),
+    BeforeValidator(lists_to_tuples),
     Field(min_length=1, json_schema_extra={"phrase": "a non-empty list of points of space"}),
 ]
 """``shape=(n, d)``; the shape is not checked."""
-
-Matrix = Annotated[
-    Literal["identity"] | float | tuple[tuple[float, ...], ...],
-    BeforeValidator(_lists_to_tuples),
-    Field(
-        json_schema_extra={
-            "phrase": "'identity', a finite number (multiple of it) or a matrix [[...], ...]"
-        }
-    ),
-]
-"""``"identity"``, a multiple of it, or rows of ``shape=(r, d)``; the shape is not checked."""

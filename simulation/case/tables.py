@@ -49,6 +49,12 @@ def _none_alone(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _is_there(path: str) -> str:
+    if not os.path.isfile(path):
+        raise refusal(f"cannot read {path}; must be a gmsh file (.msh)")
+    return path
+
+
 class NoiseTable(Table):
     """``[noise]``: Brownian motion of the tokens, diffusion of the density."""
 
@@ -67,7 +73,7 @@ class PdeTable(Table):
     """r of the mesh, [at most that of the space](#meshes)."""
     half_width: float | None = Field(default=None, ge=1e-9, le=1e9)
     """In $R^d$: h of the box $[-h,h]^d$."""
-    mesh: Path | None = None
+    mesh: Annotated[Path, AfterValidator(_is_there)] | None = None
     """In $R^d$, in place of the box: a gmsh file (.msh), relative to the case:
     see [below](#mesh-files)."""
     boundary: Literal["outflow", "no-flux"] | None = None
@@ -79,13 +85,6 @@ class PdeTable(Table):
     """The run stops when more of the mass is in cells that do not resolve it (column
     ``resolution``); without it, a warning at 10 %, and one at the end with the
     [mesh that should do](output.md#is-the-mesh-fine-enough)."""
-
-    @field_validator("mesh", mode="after")
-    @classmethod
-    def _is_there(cls, path: str | None) -> str | None:
-        if path is not None and not os.path.isfile(path):
-            raise refusal(f"cannot read {path}; must be a gmsh file (.msh)")
-        return path
 
     @model_validator(mode="after")
     def _fits_the_space(self, info: ValidationInfo) -> Self:

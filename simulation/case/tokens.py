@@ -1,11 +1,11 @@
 """Tokens given one by one, in place of an initial density."""
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import open_memmap
-from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, ValidationInfo, model_validator
 
 from meanformer.arrays import Array
 from meanformer.simulation.case.errors import refusal
@@ -15,31 +15,28 @@ from meanformer.simulation.case.types import Path, Table
 _UNIT_TOLERANCE = 1e-6  # how far the norm of a given token may be from 1
 
 
+def _readable(path: str) -> str:
+    need = "must be a .npy file of numbers, one row a token, at least one"
+    try:
+        tokens = open_memmap(path, mode="r")  # never unpickles
+    except OSError as error:
+        raise refusal(f"cannot read {path}: {error.strerror or error}; {need}") from None
+    except (ValueError, EOFError, SyntaxError):
+        raise refusal(f"{path} holds no array of numbers; {need}") from None
+    if tokens.dtype.kind not in "fiu":
+        raise refusal(f"{path} holds values of type {tokens.dtype}; {need}")
+    return path
+
+
 class Tokens(Table):
     """Given tokens, each of weight 1/n, from a file or written out: for runs without ``[pde]``."""
 
     spaces: ClassVar = ("sphere", "euclidean")
     kind: Literal["tokens"] = "tokens"
-    file: Path | None = None
+    file: Annotated[Path, AfterValidator(_readable)] | None = None
     """A ``.npy`` file of ``shape=(n, d)``, relative to the case file."""
     points: Points | None = None
     """The tokens themselves, ``shape=(n, d)``: unit vectors on the sphere."""
-
-    @field_validator("file", mode="after")
-    @classmethod
-    def _readable(cls, path: str | None) -> str | None:
-        if path is None:
-            return None
-        need = "must be a .npy file of numbers, one row a token, at least one"
-        try:
-            tokens = open_memmap(path, mode="r")  # never unpickles
-        except OSError as error:
-            raise refusal(f"cannot read {path}: {error.strerror or error}; {need}") from None
-        except (ValueError, EOFError, SyntaxError):
-            raise refusal(f"{path} holds no array of numbers; {need}") from None
-        if tokens.dtype.kind not in "fiu":
-            raise refusal(f"{path} holds values of type {tokens.dtype}; {need}")
-        return path
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
