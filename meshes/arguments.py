@@ -1,4 +1,7 @@
-"""What meshes ask of their arguments, told apart before any rank starts to communicate."""
+"""What meshes ask of their arguments, told apart before any rank starts to communicate.
+
+Each function raises a ``ValueError`` that names the mesh and the argument.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,7 @@ from meanformer.arrays import Array
 
 
 def check_integer(mesh: str, name: str, value: int, least: int) -> None:
-    """Refuse what is no integer or below ``least``.
-
-    Raises:
-        ValueError: If it is.
-    """
+    """Refuse what is no integer or below ``least``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise ValueError(f"{mesh}: {name} is {value!r}; it must be an integer")
     if value < least:
@@ -23,33 +22,21 @@ def check_integer(mesh: str, name: str, value: int, least: int) -> None:
 
 
 def check_choice(mesh: str, name: str, value: int, allowed: Sequence[int]) -> None:
-    """Refuse what is not among the allowed integers.
-
-    Raises:
-        ValueError: If it is not.
-    """
+    """Refuse what is not among the allowed integers."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value not in allowed:
         choices = ", ".join(map(str, allowed))
         raise ValueError(f"{mesh}: {name} is {value!r}; allowed: {choices}")
 
 
 def check_perturbation(mesh: str, perturbation: float, seed: int) -> None:
-    """Refuse a perturbation outside of [0, 0.3], and a seed that numpy would refuse.
-
-    Raises:
-        ValueError: If one of them is.
-    """
+    """Refuse a perturbation outside of [0, 0.3], and a seed that numpy would refuse."""
     if not 0 <= perturbation <= 0.3:
         raise ValueError(f"{mesh}: perturbation is {perturbation}; it must be in [0, 0.3]")
     check_integer(mesh, "seed", seed, 0)
 
 
 def positive_numbers(mesh: str, name: str, values: float | Sequence[float], count: int) -> Array:
-    """One number for all, or ``count`` of them: ``shape=(count,)``.
-
-    Raises:
-        ValueError: If there are more or fewer, or one is not positive and finite.
-    """
+    """One positive number for all, or ``count`` of them: ``shape=(count,)``."""
     array = np.asarray(values, dtype=float)
     if array.shape not in ((), (count,)):
         raise ValueError(f"{mesh}: {name} is {values}; it must be a number or {count} of them")
@@ -59,11 +46,7 @@ def positive_numbers(mesh: str, name: str, values: float | Sequence[float], coun
 
 
 def rotation_matrix(mesh: str, rotation: npt.ArrayLike | None, dimension: int) -> Array:
-    """The orthogonal matrix that turns all nodes, ``shape=(dimension, dimension)``.
-
-    Raises:
-        ValueError: If it is not orthogonal or not of that shape.
-    """
+    """The orthogonal matrix that turns all nodes, ``shape=(dimension, dimension)``."""
     identity = np.eye(dimension)
     if rotation is None:
         return identity

@@ -17,10 +17,9 @@ from meanformer.meshes.arguments import (
     positive_numbers,
     rotation_matrix,
 )
-from meanformer.meshes.perturbation import random_shift, untangle
+from meanformer.meshes.partition import distribute
+from meanformer.meshes.perturbation import perturb
 from meanformer.meshes.sphere import icosahedron
-
-LEAST_JACOBIAN = 0.3  # in a perturbed cell, as a share of the straight cell's before
 
 
 def ball(
@@ -75,7 +74,7 @@ def ball(
         nodes, numbers = _curve(vertices, corners, outer, geometry_degree)
         return size * nodes @ matrix.T, numbers
 
-    return simplices.distribute(comm, dimension, dimension, geometry_degree, build)
+    return distribute(comm, dimension, dimension, geometry_degree, build)
 
 
 def _divided_ball(cells: int, dimension: int) -> tuple[Array, Indices, npt.NDArray[np.bool_]]:
@@ -100,26 +99,28 @@ def _divided_ball(cells: int, dimension: int) -> tuple[Array, Indices, npt.NDArr
     weights = np.zeros((len(facets), *small.shape[:2], len(corners)), dtype=np.int64)
     for sector, facet in zip(weights, facets, strict=True):
         sector[..., facet] = of_facet
-    weights, numbers = np.unique(weights.reshape(-1, len(corners)), axis=0, return_inverse=True)
+    weights, _, numbers = simplices.unique_rows(weights.reshape(-1, len(corners)))
 
     r = weights.sum(axis=1, keepdims=True)
     direction = np.sin(angle * weights / np.maximum(r, 1)) @ corners
     direction /= np.where(r == 0, 1, np.linalg.norm(direction, axis=1)[:, None])
     vertices = direction * (r / cells)
-    simplex = numbers.reshape(-1, dimension + 1).astype(np.int64)
+    simplex = numbers.reshape(-1, dimension + 1)
     return vertices, simplices.oriented(vertices, simplex), r[:, 0] == cells
 
 
 def _curve(
     vertices: Array, corners: Indices, outer: npt.NDArray[np.bool_], degree: int
 ) -> tuple[Array, Indices]:
-    """Add the geometry nodes; an edge between two boundary vertices is one of the boundary."""
-    nodes, numbers = simplices.place_nodes(vertices, corners, degree)
-    if degree > 1:
-        edges, _ = simplices.edges(corners)
-        curved = len(vertices) + np.flatnonzero(outer[edges].all(axis=1))
-        nodes[curved] /= np.linalg.norm(nodes[curved], axis=1)[:, None]
-    return nodes, numbers
+    """Add the geometry nodes; those between boundary vertices are on the boundary."""
+    nodes, numbers, spans = simplices.place_nodes(vertices, corners, degree)
+    return _to_sphere(nodes, outer[spans].all(axis=1)), numbers
+
+
+def _to_sphere(points: Array, which: npt.NDArray[np.bool_]) -> Array:
+    """Bring some of the points to the unit sphere, in place."""
+    points[which] /= np.linalg.norm(points[which], axis=1)[:, None]
+    return points
 
 
 def _perturb(
@@ -130,23 +131,18 @@ def _perturb(
     share: float,
     seed: int,
 ) -> Array:
-    before = simplices.jacobians(vertices, corners)
     curved = outer[corners].sum(axis=1) > 1
 
-    def moved(shift: Array) -> Array:
-        result = vertices + shift
-        result[outer] /= np.linalg.norm(result[outer], axis=1)[:, None]
-        return result
+    def to_sphere(moved: Array) -> Array:
+        return _to_sphere(moved, outer)
 
-    def jacobian_left(shift: Array) -> Array:
-        new = moved(shift)
-        least = simplices.jacobians(new, corners)
+    def jacobians(moved: Array, corners: Indices) -> Array:
+        least = simplices.jacobians(moved, corners)
         if degree > 1:
-            nodes, numbers = _curve(new, corners, outer, degree)
-            tdim = vertices.shape[1]
-            bounds = simplices.jacobian_bounds(nodes, numbers[curved], tdim, degree)
+            bounds = simplices.jacobian_bounds(
+                *_curve(moved, corners[curved], outer, degree), degree
+            )
             least[curved] = np.minimum(least[curved], bounds)
-        return least / before
+        return least
 
-    shift = random_shift(vertices, corners, share, seed)
-    return moved(untangle(shift, corners, jacobian_left, LEAST_JACOBIAN))
+    return perturb(vertices, corners, share, seed, to_sphere, jacobians)

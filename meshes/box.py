@@ -19,9 +19,8 @@ from meanformer.meshes.arguments import (
     positive_numbers,
     rotation_matrix,
 )
-from meanformer.meshes.perturbation import random_shift, untangle
-
-LEAST_VOLUME = 0.3  # of a perturbed cell, as a share of its volume before
+from meanformer.meshes.partition import distribute
+from meanformer.meshes.perturbation import perturb
 
 
 def box(
@@ -67,11 +66,15 @@ def box(
 
     def build() -> tuple[Array, Indices]:
         grid, corners = _divided_cubes(cells, dimension)
-        if perturbation:
-            grid = _perturb(grid, corners, cells, perturbation, seed)
-        return (widths * (2 * grid / cells - 1)) @ matrix.T, corners
+        boundary = (grid == 0) | (grid == cells)
 
-    return simplices.distribute(comm, dimension, dimension, 1, build)
+        def along_boundary(moved: Array) -> Array:
+            return np.where(boundary, grid, moved)
+
+        nodes = perturb(grid, corners, perturbation, seed, along_boundary) if perturbation else grid
+        return (widths * (2 * nodes / cells - 1)) @ matrix.T, corners
+
+    return distribute(comm, dimension, dimension, 1, build)
 
 
 def _divided_cubes(cells: int, dimension: int) -> tuple[Array, Indices]:
@@ -85,14 +88,3 @@ def _divided_cubes(cells: int, dimension: int) -> tuple[Array, Indices]:
     numbers = corners @ (cells + 1) ** np.arange(dimension)[::-1]
     vertices = kuhn.lattice(cells + 1, dimension).astype(float)
     return vertices, simplices.oriented(vertices, numbers)
-
-
-def _perturb(grid: Array, corners: Indices, cells: int, share: float, seed: int) -> Array:
-    shift = random_shift(grid, corners, share, seed)
-    shift[(grid == 0) | (grid == cells)] = 0
-    before = simplices.jacobians(grid, corners)
-
-    def volume_left(shift: Array) -> Array:
-        return simplices.jacobians(grid + shift, corners) / before
-
-    return grid + untangle(shift, corners, volume_left, LEAST_VOLUME)

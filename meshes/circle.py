@@ -9,7 +9,8 @@ from dolfinx import mesh
 
 from meanformer.arrays import Array, Indices
 from meanformer.meshes.arguments import check_choice, check_integer, check_perturbation
-from meanformer.meshes.simplices import distribute, lagrange
+from meanformer.meshes.partition import distribute
+from meanformer.meshes.simplices import lagrange
 
 
 def circle(

@@ -2,11 +2,49 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from collections.abc import Callable
 
+from mpi4py import MPI
+
+import basix.ufl
 import numpy as np
+import ufl
+from dolfinx import mesh
 
 from meanformer.arrays import Array, Indices
+from meanformer.meshes import compat, simplices
+
+
+def distribute(
+    comm: MPI.Comm,
+    tdim: int,
+    gdim: int,
+    degree: int,
+    build: Callable[[], tuple[Array, Indices]],
+) -> mesh.Mesh:
+    """Build nodes and cells on rank 0 and share them out, ghosted across shared facets.
+
+    Collective over ``comm``.
+
+    Args:
+        comm: The ranks that share the mesh.
+        tdim: Dimension of the simplices, 1 to 3.
+        gdim: Dimension of the space they lie in.
+        degree: Polynomial degree of their geometry.
+        build: Returns the nodes, ``shape=(nodes, gdim)``, and those of each cell in the order of
+            basix, ``shape=(cells, nodes per cell)``. Called on rank 0; it must not raise.
+    """
+    coordinates = basix.ufl.element("Lagrange", simplices.NAMES[tdim], degree, shape=(gdim,))
+    if comm.rank == 0:
+        nodes, cells = build()
+        corners = cells[:, : tdim + 1]
+        owners = bisect(nodes[corners].mean(axis=1), comm.size)
+        receivers, starts = with_ghosts(corners, owners)
+    else:
+        per_cell = len(simplices.lagrange(tdim, degree).points)
+        nodes, cells = np.empty((0, gdim)), np.empty((0, per_cell), dtype=np.int64)
+        receivers, starts = np.empty(0, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    return compat.create_mesh(comm, cells, nodes, ufl.Mesh(coordinates), receivers, starts)
 
 
 def bisect(points: Array, parts: int) -> Indices:
@@ -47,22 +85,17 @@ def with_ghosts(cells: Indices, owner: Indices) -> tuple[Indices, Indices]:
     Returns:
         Ranks, cell by cell, and where those of each cell begin, ``shape=(cells + 1,)``.
     """
-    count, corners = cells.shape
-    facets = np.sort(
-        np.concatenate([cells[:, list(c)] for c in combinations(range(corners), corners - 1)]),
-        axis=1,
-    )
-    order = np.lexsort(facets.T)
-    same = np.all(facets[order[1:]] == facets[order[:-1]], axis=1)
-    pairs = np.column_stack([order[:-1][same], order[1:][same]]) % count
-    pairs = pairs[owner[pairs[:, 0]] != owner[pairs[:, 1]]]
-    # Each pair makes a ghost of either cell.
-    ghosts = np.concatenate([pairs, pairs[:, ::-1]])
-    ghosts[:, 1] = owner[ghosts[:, 1]]
-    ghosts = np.unique(ghosts, axis=0)
-    # Owners first.
-    kind = np.repeat([0, 1], [count, len(ghosts)])
-    receivers = np.concatenate([np.column_stack([np.arange(count), owner]), ghosts])
-    receivers = receivers[np.lexsort((receivers[:, 1], kind, receivers[:, 0]))]
-    starts = np.searchsorted(receivers[:, 0], np.arange(count + 1))
-    return receivers[:, 1], starts
+    tdim = cells.shape[1] - 1
+    facets = np.sort(simplices.facets(cells, tdim, 1), axis=2)
+    _, _, numbers = simplices.unique_rows(facets.reshape(-1, tdim))
+    # At most two cells share a facet: the owners there add up to one's own and the other's.
+    own = np.repeat(owner, tdim + 1)
+    owners = np.bincount(numbers, own).astype(np.int64)
+    alone = np.bincount(numbers) == 1
+    others = np.where(alone[numbers], own, owners[numbers] - own).reshape(-1, tdim + 1)
+    ranks = np.column_stack([owner, others])
+    # Sorted by cells, owners first, and each rank once.
+    cell = np.broadcast_to(np.arange(len(cells))[:, None], ranks.shape)
+    rows = np.stack([cell, ranks != owner[:, None], ranks], axis=2).reshape(-1, 3)
+    rows, _, _ = simplices.unique_rows(rows)
+    return rows[:, 2], np.searchsorted(rows[:, 0], np.arange(len(cells) + 1))

@@ -9,6 +9,8 @@ import numpy as np
 from meanformer.arrays import Array, Indices
 from meanformer.meshes import simplices
 
+_LEAST_JACOBIAN = 0.3  # in a perturbed cell, as a share of the straight cell's before
+
 
 def random_shift(vertices: Array, cells: Indices, share: float, seed: int) -> Array:
     """Random vectors no longer than ``share`` of the mean edge, ``shape=vertices.shape``."""
@@ -19,19 +21,26 @@ def random_shift(vertices: Array, cells: Indices, share: float, seed: int) -> Ar
     return shift
 
 
-def untangle(
-    shift: Array, cells: Indices, quality: Callable[[Array], Array], least: float
+def perturb(
+    vertices: Array,
+    cells: Indices,
+    share: float,
+    seed: int,
+    bring_back: Callable[[Array], Array],
+    jacobians: Callable[[Array, Indices], Array] = simplices.jacobians,
 ) -> Array:
-    """Halve the shifts of the vertices of bad cells until no cell is bad.
+    """Vertices after a ``random_shift``, halved at cells whose Jacobian would lose more than 70%.
 
     Args:
-        shift: How far vertices are moved, ``shape=(vertices, gdim)``.
+        vertices: ``shape=(vertices, gdim)``.
         cells: Vertices of each cell, ``shape=(cells, tdim + 1)``.
-        quality: Quality of each cell after a shift, ``shape=(cells,)``; it must exceed ``least``
-            where nothing is shifted.
-        least: A cell below this quality is bad.
+        share: See ``random_shift``.
+        seed: See ``random_shift``.
+        bring_back: Takes shifted vertices, which it may change, to where they are allowed.
+        jacobians: The least Jacobian in each cell after the shift, ``shape=(cells,)``.
     """
-    shift = shift.copy()
-    while (bad := quality(shift) < least).any():
+    shift = random_shift(vertices, cells, share, seed)
+    least = _LEAST_JACOBIAN * simplices.jacobians(vertices, cells)
+    while (bad := jacobians(bring_back(vertices + shift), cells) < least).any():
         shift[np.unique(cells[bad])] /= 2
-    return shift
+    return bring_back(vertices + shift)

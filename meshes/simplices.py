@@ -1,61 +1,18 @@
-"""Simplices of any dimension: edges, geometry nodes, Jacobians, and the way to DOLFINx."""
+"""Simplices of any dimension: edges, facets, geometry nodes, Jacobians.
+
+Of each cell, nodes are numbered as basix numbers the points of its Lagrange element: vertices
+first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import product
-from math import factorial
-
-from mpi4py import MPI
-
 import basix
-import basix.ufl
 import numpy as np
-import ufl
-from dolfinx import mesh
 
 from meanformer.arrays import Array, Indices
-from meanformer.meshes import compat
-from meanformer.meshes.partition import bisect, with_ghosts
 
 NAMES = {1: "interval", 2: "triangle", 3: "tetrahedron"}
-_CELLS = {
-    1: basix.CellType.interval,
-    2: basix.CellType.triangle,
-    3: basix.CellType.tetrahedron,
-}
-
-
-def distribute(
-    comm: MPI.Comm,
-    tdim: int,
-    gdim: int,
-    degree: int,
-    build: Callable[[], tuple[Array, Indices]],
-) -> mesh.Mesh:
-    """Build nodes and cells on rank 0 and share them out, ghosted across shared facets.
-
-    Collective over ``comm``.
-
-    Args:
-        comm: The ranks that share the mesh.
-        tdim: Dimension of the simplices, 1 to 3.
-        gdim: Dimension of the space they lie in.
-        degree: Polynomial degree of their geometry.
-        build: Returns the nodes, ``shape=(nodes, gdim)``, and those of each cell in the order of
-            basix, ``shape=(cells, nodes per cell)``. Called on rank 0; it must not raise.
-    """
-    coordinates = basix.ufl.element("Lagrange", NAMES[tdim], degree, shape=(gdim,))
-    if comm.rank == 0:
-        nodes, cells = build()
-        corners = cells[:, : tdim + 1]
-        owners = bisect(nodes[corners].mean(axis=1), comm.size)
-        receivers, starts = with_ghosts(corners, owners)
-    else:
-        per_cell = len(lagrange(tdim, degree).points)
-        nodes, cells = np.empty((0, gdim)), np.empty((0, per_cell), dtype=np.int64)
-        receivers, starts = np.empty(0, dtype=np.int64), np.zeros(1, dtype=np.int64)
-    return compat.create_mesh(comm, cells, nodes, ufl.Mesh(coordinates), receivers, starts)
+_CELLS = {tdim: getattr(basix.CellType, name) for tdim, name in NAMES.items()}
 
 
 def edges(cells: Indices) -> tuple[Indices, Indices]:
@@ -68,62 +25,43 @@ def edges(cells: Indices) -> tuple[Indices, Indices]:
         The edges as sorted pairs of vertices, ``shape=(edges, 2)``, and the edges of each cell in
         the order of basix, ``shape=(cells, edges per cell)``.
     """
-    pairs = np.sort(cells[:, _local_edges(cells.shape[1] - 1)], axis=2)
-    count = pairs.max() + 1
-    keys, inverse = np.unique(pairs[..., 0] * count + pairs[..., 1], return_inverse=True)
-    return np.column_stack(np.divmod(keys, count)), inverse.reshape(pairs.shape[:2])
+    local = basix.topology(_CELLS[cells.shape[1] - 1])[1]
+    pairs = np.sort(cells[:, local], axis=2)
+    found, _, numbers = unique_rows(pairs.reshape(-1, 2))
+    return found, numbers.reshape(pairs.shape[:2])
 
 
 def facets(cells: Indices, tdim: int, degree: int) -> Indices:
     """Nodes of the facets of each cell, vertices first, ``shape=(cells, tdim + 1, n)``.
 
     Args:
-        cells: Nodes of each cell in the order of basix.
+        cells: Nodes of each cell.
         tdim: Dimension of the simplices.
         degree: Polynomial degree of their geometry.
     """
     return cells[:, np.array(lagrange(tdim, degree).entity_closure_dofs[tdim - 1])]
 
 
-def place_nodes(vertices: Array, cells: Indices, degree: int) -> tuple[Array, Indices]:
+def place_nodes(vertices: Array, cells: Indices, degree: int) -> tuple[Array, Indices, Indices]:
     """Add the geometry nodes of the given degree to straight simplices.
-
-    Nodes are numbered in each cell as basix numbers the points of its Lagrange element: vertices,
-    then the interiors of the edges, then the interior.
 
     Args:
         vertices: ``shape=(vertices, gdim)``.
-        cells: Triangles or tetrahedra, ``shape=(cells, tdim + 1)``.
-        degree: Polynomial degree: any for triangles, at most 2 for tetrahedra.
+        cells: ``shape=(cells, tdim + 1)``.
+        degree: Polynomial degree, 1 to 3.
 
     Returns:
-        The nodes: vertices, then ``degree - 1`` on each of the ``edges(cells)``, then those inside
-        of cells; and the nodes of each cell.
+        The nodes, those of each cell in the order of basix, and the vertices between which each
+        node is, ``shape=(nodes, degree)``, the nearer ones more often.
     """
-    tdim = cells.shape[1] - 1
-    reference = lagrange(tdim, degree).points
+    reference = lagrange(cells.shape[1] - 1, degree).points
     barycentric = np.column_stack([1 - reference.sum(axis=1), reference])
-    pairs, edge_of = edges(cells)
-    per_edge = degree - 1
-    first_inside = tdim + 1 + edge_of.shape[1] * per_edge
-    per_cell = len(reference) - first_inside
-
-    # An edge runs from its lower-numbered vertex; the points of basix run from the first of each
-    # local pair to the second, which are those of the first edge here.
-    on_edge = barycentric[tdim + 1 : tdim + 1 + per_edge][:, _local_edges(tdim)[0]]
-    on_edges = np.einsum("ij,ejk->eik", on_edge, vertices[pairs])
-    inside = np.einsum("ij,cjk->cik", barycentric[first_inside:], vertices[cells])
-    gdim = vertices.shape[1]
-    nodes = np.concatenate([vertices, on_edges.reshape(-1, gdim), inside.reshape(-1, gdim)])
-
-    columns = [cells]
-    for local, (first, second) in enumerate(_local_edges(tdim)):
-        forward = cells[:, first] < cells[:, second]
-        steps = np.where(forward[:, None], np.arange(per_edge), np.arange(per_edge)[::-1])
-        columns.append(len(vertices) + edge_of[:, [local]] * per_edge + steps)
-    start = len(vertices) + len(pairs) * per_edge
-    columns.append(start + np.arange(len(cells))[:, None] * per_cell + np.arange(per_cell))
-    return nodes, np.concatenate(columns, axis=1)
+    local = [np.repeat(np.arange(len(b)), np.rint(degree * b).astype(int)) for b in barycentric]
+    spans = np.sort(cells[:, local], axis=2).reshape(-1, degree)
+    spans, first, numbers = unique_rows(spans)
+    cell, place = np.divmod(first, len(reference))
+    nodes = np.einsum("ij,ijk->ik", barycentric[place], vertices[cells[cell]])
+    return nodes, numbers.reshape(len(cells), -1), spans
 
 
 def jacobians(vertices: Array, cells: Indices) -> Array:
@@ -139,7 +77,7 @@ def jacobians(vertices: Array, cells: Indices) -> Array:
     return np.sqrt(np.maximum(np.linalg.det(gram), 0))
 
 
-def jacobian_bounds(nodes: Array, cells: Indices, tdim: int, degree: int) -> Array:
+def jacobian_bounds(nodes: Array, cells: Indices, degree: int) -> Array:
     """A lower bound of the Jacobian determinant on each curved simplex, ``shape=(cells,)``.
 
     The determinant is a polynomial of degree tdim (degree - 1); the least of its coefficients in
@@ -147,15 +85,16 @@ def jacobian_bounds(nodes: Array, cells: Indices, tdim: int, degree: int) -> Arr
 
     Args:
         nodes: ``shape=(nodes, tdim)``.
-        cells: Nodes of each cell in the order of basix.
-        tdim: Dimension of the simplices.
-        degree: Polynomial degree of their geometry.
+        cells: Nodes of each cell.
+        degree: Polynomial degree of their geometry, at least 2.
     """
-    order = tdim * (degree - 1)
-    points = basix.create_lattice(_CELLS[tdim], order, basix.LatticeType.equispaced, True)
+    tdim = nodes.shape[1]
+    bernstein = _element(tdim, tdim * (degree - 1), basix.LagrangeVariant.bernstein)
+    lattice, order = basix.LatticeType.equispaced, bernstein.degree
+    points = basix.create_lattice(bernstein.cell_type, order, lattice, True)
     gradients = lagrange(tdim, degree).tabulate(1, points)[1:, :, :, 0]
     determinants = np.linalg.det(np.einsum("dpi,cig->cpgd", gradients, nodes[cells]))
-    return (determinants @ np.linalg.inv(_bernstein(points, order)).T).min(axis=1)
+    return (determinants @ np.linalg.inv(bernstein.tabulate(0, points)[0, :, :, 0]).T).min(axis=1)
 
 
 def oriented(vertices: Array, cells: Indices) -> Indices:
@@ -166,24 +105,26 @@ def oriented(vertices: Array, cells: Indices) -> Indices:
     return turned
 
 
-def _bernstein(points: Array, order: int) -> Array:
-    """The Bernstein polynomials of an order at points, ``shape=(points, polynomials)``."""
-    barycentric = np.column_stack([1 - points.sum(axis=1), points])
-    powers = [
-        alpha
-        for alpha in product(range(order + 1), repeat=barycentric.shape[1])
-        if sum(alpha) == order
-    ]
-    scale = [factorial(order) / np.prod([factorial(k) for k in alpha]) for alpha in powers]
-    return np.prod(barycentric[:, None, :] ** np.array(powers), axis=2) * scale
+def unique_rows(rows: Indices) -> tuple[Indices, Indices, Indices]:
+    """``np.unique`` of rows of numbers that are not negative, several times faster.
+
+    Returns:
+        The rows in their order, each once; where each is found first; and the number of each of
+        ``rows`` among them.
+    """
+    first = numbers = np.zeros(len(rows), dtype=np.int64)
+    for column in rows.T:
+        pairs = numbers * (column.max() + 1) + column
+        _, first, numbers = np.unique(pairs, return_index=True, return_inverse=True)
+    return rows[first], first, numbers
 
 
 def lagrange(tdim: int, degree: int) -> basix.finite_element.FiniteElement:
     """The element whose points are the geometry nodes of a simplex."""
-    return basix.create_element(
-        basix.ElementFamily.P, _CELLS[tdim], degree, basix.LagrangeVariant.gll_warped
-    )
+    return _element(tdim, degree, basix.LagrangeVariant.gll_warped)
 
 
-def _local_edges(tdim: int) -> list[list[int]]:
-    return basix.topology(_CELLS[tdim])[1]
+def _element(
+    tdim: int, degree: int, variant: basix.LagrangeVariant
+) -> basix.finite_element.FiniteElement:
+    return basix.create_element(basix.ElementFamily.P, _CELLS[tdim], degree, variant)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 from mpi4py import MPI
 
 import numpy as np
@@ -16,6 +18,7 @@ from meanformer.meshes.arguments import (
     check_perturbation,
     rotation_matrix,
 )
+from meanformer.meshes.partition import distribute
 from meanformer.meshes.perturbation import random_shift
 
 
@@ -58,35 +61,26 @@ def icosphere(
         vertices, triangles = _subdivided_icosahedron(level)
         if perturbation:
             vertices = _on_sphere(vertices + random_shift(vertices, triangles, perturbation, seed))
-        nodes, cells = simplices.place_nodes(vertices, triangles, geometry_degree)
+        nodes, cells, _ = simplices.place_nodes(vertices, triangles, geometry_degree)
         return _on_sphere(nodes) @ matrix.T, cells
 
-    return simplices.distribute(comm, tdim=2, gdim=3, degree=geometry_degree, build=build)
+    return distribute(comm, tdim=2, gdim=3, degree=geometry_degree, build=build)
 
 
 def icosahedron() -> tuple[Array, Indices]:
     """Vertices of the icosahedron on the unit sphere, ``shape=(12, 3)``, and its 20 triangles."""
     golden = (1 + np.sqrt(5)) / 2
-    short, long = [-1.0, 1.0], [-golden, golden]
-    vertices = np.array(
-        [[0, a, b] for a in short for b in long]
-        + [[a, b, 0] for a in short for b in long]
-        + [[b, 0, a] for a in short for b in long]
-    )
+    corners = [[0.0, a, b] for a in (-1, 1) for b in (-golden, golden)]
+    vertices = np.concatenate([np.roll(corners, -k, axis=1) for k in range(3)])
     # The faces are the triples of vertices at the edge length, 2, from each other.
     distance = np.linalg.norm(vertices[:, None] - vertices[None], axis=-1)
     near = np.abs(distance - 2) < 1e-9
-    triangles = np.array(
-        [
-            (i, j, k)
-            for i in range(12)
-            for j in range(i + 1, 12)
-            for k in range(j + 1, 12)
-            if near[i, j] and near[j, k] and near[i, k]
-        ],
-        dtype=np.int64,
-    )
-    return _on_sphere(vertices), triangles
+    faces = [
+        face
+        for face in combinations(range(12), 3)
+        if all(near[pair] for pair in combinations(face, 2))
+    ]
+    return _on_sphere(vertices), np.array(faces, dtype=np.int64)
 
 
 def _subdivided_icosahedron(level: int) -> tuple[Array, Indices]:

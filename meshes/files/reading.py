@@ -10,15 +10,14 @@ from mpi4py import MPI
 import numpy as np
 from dolfinx import mesh
 from dolfinx.cpp.io import perm_gmsh
-from dolfinx.mesh import CellType
 
 from meanformer.arrays import Array, Indices
 from meanformer.meshes import simplices
 from meanformer.meshes.files.msh import Elements, ElementType, read_msh
 from meanformer.meshes.files.seams import Seam, SeamWarning, find_seam
+from meanformer.meshes.partition import distribute
 
 _ROUND_OFF = 1e-12  # what counts as zero, relative to the size of the mesh or cell
-_CELL_TYPES = {1: CellType.interval, 2: CellType.triangle, 3: CellType.tetrahedron}
 
 
 def read_mesh(path: str | Path, comm: MPI.Comm) -> mesh.Mesh:
@@ -71,7 +70,7 @@ def read_mesh_and_seam(path: str | Path, comm: MPI.Comm) -> tuple[mesh.Mesh, Sea
     if comm.rank == 0:
         try:
             kind, points, numbers = _one_type(*read_msh(path))
-            cells = numbers[:, perm_gmsh(_CELL_TYPES[kind.dimension], kind.nodes)]
+            cells = numbers[:, perm_gmsh(mesh.to_type(kind.shape), kind.nodes)]
             _check_volumes(points, cells[:, : kind.dimension + 1])
             cells = _without_repetitions(cells, kind)
             nodes = _in_their_space(points, kind.dimension)
@@ -84,7 +83,7 @@ def read_mesh_and_seam(path: str | Path, comm: MPI.Comm) -> tuple[mesh.Mesh, Sea
     if problem:
         raise ValueError(problem)
     tdim, gdim, degree = sizes
-    return simplices.distribute(comm, tdim, gdim, degree, lambda: (nodes, cells)), seam
+    return distribute(comm, tdim, gdim, degree, lambda: (nodes, cells)), seam
 
 
 def _one_type(points: Array, blocks: list[Elements]) -> tuple[ElementType, Array, Indices]:
@@ -138,8 +137,8 @@ def _without_repetitions(cells: Indices, kind: ElementType) -> Indices:
     """The cells, each once; refuse those that differ in the nodes between their vertices alone."""
     count = kind.dimension + 1
     vertices = np.sort(cells[:, :count], axis=1)
-    _, first, number = np.unique(vertices, axis=0, return_index=True, return_inverse=True)
-    original = first[number.ravel()]
+    _, first, number = simplices.unique_rows(vertices)
+    original = first[number]
     repeated = np.flatnonzero(original != np.arange(len(cells)))
     if kind.degree > 1 and len(repeated):
         rows = cells[np.concatenate([original[repeated], repeated])]
@@ -159,14 +158,11 @@ def _without_repetitions(cells: Indices, kind: ElementType) -> Indices:
 def _boundary(points: Array, cells: Indices, kind: ElementType) -> tuple[Indices, Array]:
     """Nodes of the facets with one cell, and the size of that; refuse branching meshes."""
     facets = simplices.facets(cells, kind.dimension, kind.degree)
-    of_cell = np.repeat(np.arange(len(cells)), facets.shape[1])
+    per_cell = facets.shape[1]
     facets = facets.reshape(-1, facets.shape[2])
-    vertices = np.sort(facets[:, : kind.dimension], axis=1)
-    order = np.lexsort(vertices.T)  # several times faster than np.unique of rows
-    differ = (np.diff(vertices[order], axis=0) != 0).any(axis=1)
-    first = np.flatnonzero(np.append(True, differ))
-    sharing = np.diff(first, append=len(order))
+    _, first, number = simplices.unique_rows(np.sort(facets[:, : kind.dimension], axis=1))
+    sharing = np.bincount(number)
     if sharing.max() > 2:
         raise ValueError(f"{sharing.max()} cells share a facet; allowed: 2")
-    outer = order[first[sharing == 1]]
-    return facets[outer], _sizes(points, cells[of_cell[outer], : kind.dimension + 1])
+    outer = first[sharing == 1]
+    return facets[outer], _sizes(points, cells[outer // per_cell, : kind.dimension + 1])
