@@ -5,6 +5,7 @@ Source: Gmsh reference manual, "Gmsh file formats" (gmsh.info/doc/texinfo/gmsh.h
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -24,32 +25,21 @@ class ElementType(NamedTuple):
     nodes: int
 
 
+# Of each shape and dimension the number of a type, its degree, and its number of nodes.
+_OF_SHAPES = {
+    ("point", 0): [(15, 1, 1)],
+    ("interval", 1): [(1, 1, 2), (8, 2, 3), (26, 3, 4), (27, 4, 5)],
+    ("triangle", 2): [(2, 1, 3), (9, 2, 6), (21, 3, 10), (23, 4, 15)],
+    ("quadrilateral", 2): [(3, 1, 4), (10, 2, 9), (16, 2, 8)],
+    ("tetrahedron", 3): [(4, 1, 4), (11, 2, 10), (29, 3, 20), (30, 4, 35)],
+    ("hexahedron", 3): [(5, 1, 8), (12, 2, 27), (17, 2, 20)],
+    ("prism", 3): [(6, 1, 6), (13, 2, 18), (18, 2, 15)],
+    ("pyramid", 3): [(7, 1, 5), (14, 2, 14), (19, 2, 13)],
+}
 _TYPES = {
-    15: ElementType("point", 0, 1, 1),
-    1: ElementType("interval", 1, 1, 2),
-    8: ElementType("interval", 1, 2, 3),
-    26: ElementType("interval", 1, 3, 4),
-    27: ElementType("interval", 1, 4, 5),
-    2: ElementType("triangle", 2, 1, 3),
-    9: ElementType("triangle", 2, 2, 6),
-    21: ElementType("triangle", 2, 3, 10),
-    23: ElementType("triangle", 2, 4, 15),
-    3: ElementType("quadrilateral", 2, 1, 4),
-    10: ElementType("quadrilateral", 2, 2, 9),
-    16: ElementType("quadrilateral", 2, 2, 8),
-    4: ElementType("tetrahedron", 3, 1, 4),
-    11: ElementType("tetrahedron", 3, 2, 10),
-    29: ElementType("tetrahedron", 3, 3, 20),
-    30: ElementType("tetrahedron", 3, 4, 35),
-    5: ElementType("hexahedron", 3, 1, 8),
-    12: ElementType("hexahedron", 3, 2, 27),
-    17: ElementType("hexahedron", 3, 2, 20),
-    6: ElementType("prism", 3, 1, 6),
-    13: ElementType("prism", 3, 2, 18),
-    18: ElementType("prism", 3, 2, 15),
-    7: ElementType("pyramid", 3, 1, 5),
-    14: ElementType("pyramid", 3, 2, 14),
-    19: ElementType("pyramid", 3, 2, 13),
+    number: ElementType(*shape, degree, nodes)
+    for shape, types in _OF_SHAPES.items()
+    for number, degree, nodes in types
 }
 
 
@@ -137,17 +127,14 @@ class _Numbers:
             count: Number of rows.
             columns: For each array to return, "int", "size" or "float" and its width.
         """
-        kinds = [
-            (str(k), self.types[kind] if self.types else "f8", (width,))
-            for k, (kind, width) in enumerate(columns)
-        ]
-        record = np.dtype(kinds)
-        start, self.at = self.at, self.at + int(count) * record.itemsize
+        types = self.types or dict.fromkeys(("int", "size", "float"), "f8")
+        record = np.dtype([(f"{k}", types[kind], (n,)) for k, (kind, n) in enumerate(columns)])
+        start, self.at = self.at, self.at + count * record.itemsize
         if count < 0 or self.at > len(self.bytes):
             raise self.error("it ends too early")
         table = np.frombuffer(self.bytes, record, count, start)
         return [
-            table[str(k)].astype(float) if kind == "float" else self.integers(table[str(k)])
+            table[f"{k}"].astype(float) if kind == "float" else self.integers(table[f"{k}"])
             for k, (kind, _) in enumerate(columns)
         ]
 
@@ -167,33 +154,35 @@ class _Numbers:
             raise self.error("it has more numbers than it says")
 
 
-def _nodes_4(numbers: _Numbers) -> tuple[Indices, Array]:
+def _blocks_4(numbers: _Numbers) -> Iterator[list[int]]:
+    """The three numbers that say what a block of version 4.1 holds, and its size."""
     (header,) = numbers.rows(1, ("size", 4))
-    tags: list[Indices] = []
-    points: list[Array] = []
     for _ in range(header[0, 0]):
         entity, size = numbers.rows(1, ("int", 3), ("size", 1))
-        dimension, _, parametric = entity[0]
-        (tag,) = numbers.rows(size[0, 0], ("size", 1))
+        yield [*entity[0].tolist(), int(size[0, 0])]
+    numbers.end()
+
+
+def _nodes_4(numbers: _Numbers) -> tuple[Indices, Array]:
+    tags: list[Indices] = []
+    points: list[Array] = []
+    for dimension, _, parametric, count in _blocks_4(numbers):
+        (tag,) = numbers.rows(count, ("size", 1))
         parameters = dimension if parametric else 0
-        (coordinates,) = numbers.rows(size[0, 0], ("float", 3 + parameters))
+        (coordinates,) = numbers.rows(count, ("float", 3 + parameters))
         tags.append(tag[:, 0])
         points.append(coordinates[:, :3])
-    numbers.end()
     if not tags:
         raise numbers.error("it is empty")
     return np.concatenate(tags), np.concatenate(points)
 
 
 def _elements_4(numbers: _Numbers) -> list[Elements]:
-    (header,) = numbers.rows(1, ("size", 4))
     blocks = []
-    for _ in range(header[0, 0]):
-        entity, size = numbers.rows(1, ("int", 3), ("size", 1))
-        kind = numbers.element_type(int(entity[0, 2]))
-        _, nodes = numbers.rows(size[0, 0], ("size", 1), ("size", kind.nodes))
+    for _, _, number, count in _blocks_4(numbers):
+        kind = numbers.element_type(number)
+        _, nodes = numbers.rows(count, ("size", 1), ("size", kind.nodes))
         blocks.append(Elements(kind, nodes))
-    numbers.end()
     return blocks
 
 
