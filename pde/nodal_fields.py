@@ -62,16 +62,11 @@ class NodalFields:
         columns = [field.velocity]
         if self._solver.attention.rule.has_log_partition:
             columns.append(field.log_partition.sum(axis=0))
-        values = self._interpolated(np.column_stack(columns))
+        on_cells = self._solver.flow.on_cells(np.column_stack(columns))
+        values = np.einsum("qm,cmk->cqk", self._velocity_basis, on_cells)
         dimension = field.velocity.shape[1]
         fields["velocity"] = np.zeros((*density.shape, 3))
         fields["velocity"][:, :, :dimension] = values[:, :, :dimension]
         if len(columns) > 1:
             fields["log_Z"] = values[:, :, dimension]
         return fields
-
-    def _interpolated(self, values: Array) -> Array:
-        """What has these values at the velocity's nodes, at those of the cells. Collective."""
-        on_cells = self._solver.flow.on_cells(values)
-        interpolated: Array = np.einsum("qm,cmk->cqk", self._velocity_basis, on_cells)
-        return interpolated

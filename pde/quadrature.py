@@ -24,7 +24,6 @@ class CellQuadrature:
     """
 
     def __init__(self, domain: mesh.Mesh, degree: int) -> None:
-        """Tabulate the geometry at the quadrature points."""
         self.reference, reference_weights = basix.make_quadrature(domain.basix_cell(), degree)
         self._nodes = geometry_nodes(domain)
         scalar = domain.ufl_domain().ufl_coordinate_element().basix_element
@@ -37,17 +36,13 @@ class CellQuadrature:
         self.weights: Array = np.sqrt(np.linalg.det(gram)) * reference_weights
 
     def dual_tangents(self) -> Array:
-        """Vectors that make gradients of reference slopes: T (T^T T)^{-1}, T the tangents.
-
-        Returns:
-            ``shape=(cells, q, d, t)``.
-        """
+        """What makes gradients of reference slopes: T (T^T T)^{-1}, ``shape=(cells, q, d, t)``."""
         tangents = self._tangents()
         gram = np.einsum("cqki,cqkj->cqij", tangents, tangents)
         return np.einsum("cqki,cqij->cqkj", tangents, np.linalg.inv(gram))
 
     def _tangents(self) -> Array:
-        """Derivatives of points by reference coordinates, ``shape=(cells, q, d, t)``."""
+        """T, the derivatives of points by reference coordinates, ``shape=(cells, q, d, t)``."""
         return np.einsum("tqn,cnk->cqkt", self._slopes, self._nodes)
 
 

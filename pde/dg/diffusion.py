@@ -25,18 +25,10 @@ from dolfinx.fem import petsc as fem_petsc
 from meanformer.arrays import Array
 from meanformer.errors import SolverError
 from meanformer.pde.dg.elements import Elements
-from meanformer.pde.dg.forms import compiled
+from meanformer.pde.dg.forms import compiled, set_values
 
 #: Prefix of this solver's entries in PETSc's options database, such as ``-diffusion_pc_type``.
 PREFIX = "diffusion_"
-# Conjugate gradients, preconditioned by the cells' blocks: steps that transport allows are short,
-# and iterations do not depend on the number of ranks.
-_DEFAULTS = {
-    "ksp_type": "cg",
-    "pc_type": "pbjacobi",
-    "ksp_rtol": "1e-13",
-    "ksp_max_it": "5000",
-}
 _SAFETY_OF_PENALTY = 2.0
 
 
@@ -48,19 +40,16 @@ class LinearSolverError(SolverError):
     """PETSc's linear solver did not converge."""
 
 
-def diffusion_form(density: Any, test: Any, inverse_heights: Any, degree: int, dim: int) -> Any:
+def diffusion_form(density: Any, test: Any, heights: Any, elements: Elements) -> Any:
     """The form a(rho, phi), dimensionless.
 
     Args:
-        density: rho, in elements of degree p.
+        density: rho, in elements of degree 1 at least.
         test: phi.
-        inverse_heights: max |F| / |K| of each cell, a piecewise constant.
-        degree: p, at least 1.
-        dim: Topological dimension of the mesh.
+        heights: |K| / max |F| of each cell, a piecewise constant.
+        elements: The density's elements.
     """
-    domain = test.ufl_function_space().ufl_domain()
-    normal = ufl.FacetNormal(domain)
-    measure = {"metadata": {"quadrature_degree": 2 * degree + 1}}
+    normal = ufl.FacetNormal(elements.domain)
 
     def mean_slope(u: Any) -> Any:
         slopes = [ufl.dot(ufl.grad(u)(side), normal(side)) for side in "+-"]
@@ -70,13 +59,12 @@ def diffusion_form(density: Any, test: Any, inverse_heights: Any, degree: int, d
         return u("+") - u("-")
 
     # On each of dim + 1 facets, half for either side (Shahbazi, eq. 8).
+    degree, dim = elements.degree, elements.domain.topology.dim
     penalty = (degree + 1) * (degree + dim) * (dim + 1) / (2 * dim) * _SAFETY_OF_PENALTY / 2
-    penalty = penalty * ufl.max_value(inverse_heights("+"), inverse_heights("-"))
+    penalty = penalty / ufl.min_value(heights("+"), heights("-"))
     on_facets = mean_slope(density) * jump(test) + mean_slope(test) * jump(density)
     on_facets = on_facets - penalty * jump(density) * jump(test)
-    return ufl.inner(ufl.grad(density), ufl.grad(test)) * ufl.dx(
-        domain, **measure
-    ) - on_facets * ufl.dS(domain, **measure)
+    return ufl.inner(ufl.grad(density), ufl.grad(test)) * elements.dx - on_facets * elements.dS
 
 
 class Diffusion:
@@ -98,29 +86,16 @@ class Diffusion:
 
     def __init__(self, elements: Elements) -> None:
         """Assemble the matrices. Collective."""
-        space = elements.space
-        degree = space.element.basix_element.degree
-        if degree < 1:
+        if elements.degree < 1:
             raise ValueError("noise needs elements of degree 1 to 3, not 0")
         self._elements = elements
         self._solver = _solver(elements.comm)
         heights = fem.Function(fem.functionspace(elements.domain, ("Discontinuous Lagrange", 0)))
-        own = elements.heights()
-        heights.x.array[: len(own)] = 1 / own
-        heights.x.scatter_forward()
-        trial, test = ufl.TrialFunction(space), ufl.TestFunction(space)
-        dim = elements.domain.topology.dim
-        form = compiled(diffusion_form(trial, test, heights, degree, dim))
-        self._stiffness = fem_petsc.assemble_matrix(form)
-        self._stiffness.assemble()
+        set_values(heights, elements.heights())
+        trial, test = ufl.TrialFunction(elements.space), ufl.TestFunction(elements.space)
+        self._stiffness = _assembled(diffusion_form(trial, test, heights, elements))
         self._stiffness.setBlockSize(elements.integrals.shape[1])
-        mass = compiled(
-            trial
-            * test
-            * ufl.dx(elements.domain, metadata={"quadrature_degree": elements.quadrature_degree})
-        )
-        self._mass = fem_petsc.assemble_matrix(mass)
-        self._mass.assemble()
+        self._mass = _assembled(trial * test * elements.dx)
         self._matrix = PETSc.Mat()
         self._coefficient = np.nan
         self._is_open = True
@@ -209,15 +184,25 @@ class Diffusion:
         self._coefficient = coefficient
 
 
+def _assembled(form: Any) -> PETSc.Mat:
+    """The matrix of a bilinear form. Collective."""
+    matrix = fem_petsc.assemble_matrix(compiled(form))
+    matrix.assemble()
+    return matrix
+
+
 def _solver(comm: MPI.Intracomm) -> PETSc.KSP:
-    """With our defaults, and over them what the user put into PETSc's options database."""
+    """With our defaults, and over them what the user put into PETSc's options database.
+
+    Conjugate gradients, preconditioned by the cells' blocks: steps that transport allows are short,
+    and iterations do not depend on the number of ranks.
+    """
     solver = PETSc.KSP().create(comm)
     solver.setOptionsPrefix(PREFIX)
+    solver.setType(PETSc.KSP.Type.CG)
+    solver.getPC().setType(PETSc.PC.Type.PBJACOBI)
+    solver.setTolerances(rtol=1e-13, max_it=5000)
     solver.setInitialGuessNonzero(True)
-    options = PETSc.Options()
-    added = [name for name in _DEFAULTS if not options.hasName(PREFIX + name)]
-    for name in added:
-        options[PREFIX + name] = _DEFAULTS[name]
     try:
         solver.setFromOptions()
         if solver.getType() == PETSc.KSP.Type.PREONLY:
@@ -225,7 +210,4 @@ def _solver(comm: MPI.Intracomm) -> PETSc.KSP:
     except PETSc.Error as error:
         solver.destroy()
         raise PetscOptionError(f"PETSc refuses an option -{PREFIX}...: {error}") from None
-    finally:
-        for name in added:
-            options.delValue(PREFIX + name)
     return solver

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from functools import cached_property
+from math import factorial
 
 from mpi4py import MPI
 
 import numba
 import numpy as np
+import ufl
 from dolfinx import fem, mesh
 
 from meanformer.arrays import Array
 from meanformer.attention import Euclidean, Space, Sphere
-from meanformer.pde.dg.lifting import Lifting
+from meanformer.pde.dg.forms import Moments
+from meanformer.pde.dg.lifting import lifting
 from meanformer.pde.dg.limiter import PositivityLimiter
 from meanformer.pde.initial import InitialDensity, initial_values
 from meanformer.pde.quadrature import CellQuadrature, mass_matrices, tabulate, vertices
@@ -37,9 +40,11 @@ class Elements:
 
     Attributes:
         comm: The ranks that share the mesh.
+        domain: The mesh.
+        degree: p.
         space: The discontinuous Lagrange space.
         where: ``Sphere(d)`` or ``Euclidean(d)``.
-        quadrature_degree: Degree of all rules.
+        dx, dS, ds: Integrals over cells, over facets between cells and over boundary facets.
         quadrature: The rule on the cells.
         basis: Basis functions at its points, ``shape=(q, n)``.
         points: Its points, those on a sphere brought there exactly, ``shape=(cells q, d)``.
@@ -51,8 +56,8 @@ class Elements:
     """
 
     def __init__(self, domain: mesh.Mesh, degree: int) -> None:
-        """Tabulate, and invert the cell mass matrices once."""
         self.comm: MPI.Intracomm = domain.comm
+        self.domain, self.degree = domain, degree
         dimension = domain.geometry.dim
         self.where: Space = (
             Euclidean(dimension) if domain.topology.dim == dimension else Sphere(dimension)
@@ -61,8 +66,12 @@ class Elements:
         unknowns = self.space.dofmap.list
         if not np.array_equal(unknowns.ravel(), np.arange(unknowns.size)):
             raise RuntimeError("the density's unknowns are not numbered cell by cell")
-        self.quadrature_degree = max(2 * degree + 1, 2)
-        self.quadrature = CellQuadrature(domain, self.quadrature_degree)
+        quadrature_degree = max(2 * degree + 1, 2)
+        metadata = {"quadrature_degree": quadrature_degree}
+        self.dx, self.dS, self.ds = (
+            kind(domain, metadata=metadata) for kind in (ufl.dx, ufl.dS, ufl.ds)
+        )
+        self.quadrature = CellQuadrature(domain, quadrature_degree)
         self.basis = tabulate(self.space, self.quadrature.reference)
         self.points = self.where.retract(self.quadrature.points.reshape(-1, dimension))
         if isinstance(self.where, Sphere):
@@ -74,14 +83,9 @@ class Elements:
         self.limiter = PositivityLimiter(
             self.space.element.basix_element,
             self.quadrature.reference,
-            self.quadrature_degree,
+            quadrature_degree,
             self.integrals,
         )
-
-    @property
-    def domain(self) -> mesh.Mesh:
-        """The mesh."""
-        return self.space.mesh
 
     def project(self, initial: InitialDensity) -> tuple[Array, float]:
         """L2 projection of a density, limited and normalised to mass one. Collective.
@@ -144,9 +148,9 @@ class Elements:
         return self.gradients(values) - np.stack(lifted, axis=2)
 
     @cached_property
-    def _lifting(self) -> Lifting:
+    def _lifting(self) -> Moments:
         """Compiled when asked for. Collective."""
-        return Lifting(self.space, self.quadrature_degree)
+        return lifting(self.space, self.degree, self.dS)
 
     def solve_mass(self, moments: Array) -> Array:
         """The function whose moments int rho phi_i are given, ``shape=(cells, n)``."""
@@ -156,10 +160,8 @@ class Elements:
 
     def heights(self) -> Array:
         """|K| / max |F| of each cell K and its facets F, ``shape=(cells,)``."""
-        corners = vertices(self.domain)
-        count = corners.shape[1]
-        volumes = self.quadrature.weights.sum(axis=1)
-        facets = [np.delete(corners, k, axis=1) for k in range(count)]
+        corners, volumes = vertices(self.domain), self.quadrature.weights.sum(axis=1)
+        facets = [np.delete(corners, k, axis=1) for k in range(corners.shape[1])]
         heights: Array = volumes / np.max([_measures(facet) for facet in facets], axis=0)
         return heights
 
@@ -167,10 +169,8 @@ class Elements:
 def _measures(simplices: Array) -> Array:
     """Lengths or areas of flat simplices, ``shape=(cells, k, d)``; 1 for points."""
     edges = simplices[:, 1:] - simplices[:, :1]
-    if edges.shape[1] == 0:
-        return np.ones(len(simplices))
     gram = np.einsum("cik,cjk->cij", edges, edges)
-    measures: Array = np.sqrt(np.linalg.det(gram)) / edges.shape[1]  # at most triangles: 1/k = 1/k!
+    measures: Array = np.sqrt(np.linalg.det(gram)) / factorial(edges.shape[1])
     return measures
 
 

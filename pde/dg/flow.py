@@ -25,26 +25,23 @@ class AttentionFlow:
         open_boundary: Whether mass leaves where v points outwards; else nothing passes.
 
     Attributes:
+        space: The elements of the velocity.
         open_boundary: Whether mass may leave.
         wall_time: Seconds spent in "attention" and "residual".
     """
 
     def __init__(self, elements: Elements, attention: Attention, open_boundary: bool) -> None:
         """Compile forms, prepare the attention. Collective."""
-        self._elements = elements
-        degree = elements.space.element.basix_element.degree + 1
+        self._elements, self.open_boundary = elements, open_boundary
         dimension = elements.where.dimension
-        space = fem.functionspace(elements.domain, ("Lagrange", degree, (dimension,)))
-        self._velocity = fem.Function(space)
+        element = ("Lagrange", elements.degree + 1, (dimension,))
+        self.space = fem.functionspace(elements.domain, element)
         self.wall_time = {"attention": 0.0}
-        transport = Transport(elements, self._velocity, open_boundary)
+        transport = Transport(elements, self.space, open_boundary)
         self._transport = timed(transport, self.wall_time, "residual")
-        self.open_boundary = open_boundary
-        owned = space.dofmap.index_map.size_local
-        nodes = space.tabulate_dof_coordinates()[:owned, :dimension]
+        owned = self.space.dofmap.index_map.size_local
+        nodes = self.space.tabulate_dof_coordinates()[:owned, :dimension]
         self._targets = elements.where.retract(nodes)
-        self._nodes = space.dofmap.list[: len(elements.integrals)]
-        self._interpolated: Field | None = None
         self._started: tuple[Array, Field] | None = None
         self._evaluator: Evaluator
         self.change(attention)
@@ -77,9 +74,8 @@ class AttentionFlow:
             AttentionDomainError: If Z is not positive.
         """
         began = perf_counter()
-        self._started = self._interpolated = None  # their memory is that of the next field
+        self._started = None  # its memory is that of the next field
         field = self._evaluator(self._elements.measure(values))
-        self._interpolate(field)
         self.wall_time["attention"] += perf_counter() - began
         return field
 
@@ -93,8 +89,7 @@ class AttentionFlow:
         Returns:
             See ``Transport``.
         """
-        self._interpolate(field)
-        return self._transport(values)
+        return self._transport(values, field.velocity)
 
     def __call__(self, values: Array, time: float) -> Rate:
         """The tendency of a density that moves itself, at any time: a model stands. Collective."""
@@ -102,22 +97,8 @@ class AttentionFlow:
 
     def speeds(self, field: Field) -> Array:
         """Largest speed of a field in each cell, ``shape=(cells,)``. Collective."""
-        self._interpolate(field)
-        speed = np.linalg.norm(self._velocity.x.array.reshape(-1, self._targets.shape[1]), axis=1)
-        fastest: Array = speed[self._nodes].max(axis=1)
+        fastest: Array = np.linalg.norm(self.on_cells(field.velocity), axis=2).max(axis=1)
         return fastest
-
-    def _interpolate(self, field: Field) -> None:
-        """Make the velocity that of a field, where it is not yet. Collective."""
-        if self._interpolated is not field:
-            self._interpolated = field
-            self._velocity.x.array[: field.velocity.size] = field.velocity.ravel()
-            self._velocity.x.scatter_forward()
-
-    @property
-    def space(self) -> fem.FunctionSpace:
-        """The space of the velocity."""
-        return self._velocity.function_space
 
     def on_cells(self, values: Array) -> Array:
         """Values at the nodes of this rank's cells, from those at the nodes it owns. Collective.
@@ -132,5 +113,6 @@ class AttentionFlow:
         vector = la.vector(self.space.dofmap.index_map, size)
         vector.array[: values.size] = values.ravel()
         vector.scatter_forward()
-        everywhere: Array = vector.array.reshape(-1, size)[self._nodes]
+        nodes = self.space.dofmap.list[: len(self._elements.integrals)]
+        everywhere: Array = vector.array.reshape(-1, size)[nodes]
         return everywhere

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from dolfinx import fem, la
 
 from meanformer.arrays import Array
@@ -14,20 +15,40 @@ def compiled(form: Any) -> fem.Form:
     return fem.form(form, jit_options={"cffi_extra_compile_args": ["-O3", "-march=native", "-w"]})
 
 
-def set_values(density: fem.Function, values: Array) -> None:
-    """Set a density's values on this rank's cells, ``shape=(cells, n)``, and ghosts. Collective."""
-    density.x.array[: values.size] = values.ravel()
-    density.x.scatter_forward()
+def set_values(function: fem.Function, values: Array) -> None:
+    """Set the values that this rank owns, in their order, and those of ghosts. Collective."""
+    function.x.array[: values.size] = values.ravel()
+    function.x.scatter_forward()
 
 
-def assemble(form: fem.Form, vector: la.Vector) -> Array:
-    """The moments of a form, in place of what the vector holds. Collective.
+class Moments:
+    """A linear form of a density, as a function of the density's values.
 
-    Returns:
-        The vector's array: this rank's entries, then those of ghosts, which mean nothing.
+    Args:
+        form: The form, with a test function of discontinuous elements.
+        density: The coefficient that is the density.
     """
-    vector.array[:] = 0.0
-    fem.assemble_vector(vector.array, form)
-    vector.scatter_reverse(la.InsertMode.add)
-    moments: Array = vector.array
-    return moments
+
+    def __init__(self, form: Any, density: fem.Function) -> None:
+        (test,) = form.arguments()
+        dofmap = test.ufl_function_space().dofmap
+        self._form, self._density = compiled(form), density
+        self._vector = la.vector(dofmap.index_map, dofmap.index_map_bs)
+        per_cell = dofmap.list.shape[1]
+        self._shape = dofmap.index_map.size_local // per_cell, per_cell, *test.ufl_shape
+
+    def __call__(self, values: Array) -> Array:
+        """The form of each test function. Collective.
+
+        Args:
+            values: The density's values on this rank's cells, ``shape=(cells, n)``.
+
+        Returns:
+            ``shape=(cells, m)``, or ``shape=(cells, m, d)`` for test functions with d components.
+        """
+        set_values(self._density, values)
+        self._vector.array[:] = 0.0
+        fem.assemble_vector(self._vector.array, self._form)
+        self._vector.scatter_reverse(la.InsertMode.add)
+        own = self._vector.array[: np.prod(self._shape)]
+        return own.reshape(self._shape).copy()

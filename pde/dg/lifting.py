@@ -12,35 +12,21 @@ SIAM J. Numer. Anal. 39, 2002).
 from __future__ import annotations
 
 import ufl
-from dolfinx import fem, la
+from dolfinx import fem
 
-from meanformer.arrays import Array
-from meanformer.pde.dg.forms import assemble, compiled, set_values
+from meanformer.pde.dg.forms import Moments
 
 
-class Lifting:
-    """The moments of the lifted jumps of a density.
+def lifting(space: fem.FunctionSpace, degree: int, facets: ufl.Measure) -> Moments:
+    """The moments int l(rho)_k phi_i of a density, ``shape=(cells, n, d)``.
 
     Args:
         space: The density's discontinuous Lagrange space.
-        quadrature_degree: On facets.
+        degree: p.
+        facets: The integral over facets.
     """
-
-    def __init__(self, space: fem.FunctionSpace, quadrature_degree: int) -> None:
-        """Compile the form once."""
-        domain, degree = space.mesh, space.element.basix_element.degree
-        self._dimension = domain.geometry.dim
-        self._density = fem.Function(space)
-        element = ("Discontinuous Lagrange", degree, (self._dimension,))
-        tests = fem.functionspace(domain, element)
-        tau, normal = ufl.TestFunction(tests), ufl.FacetNormal(domain)
-        flux = (ufl.dot(tau("+"), normal("+")) - ufl.dot(tau("-"), normal("-"))) / 2
-        facets = ufl.dS(domain, metadata={"quadrature_degree": quadrature_degree})
-        self._form = compiled((self._density("+") - self._density("-")) * flux * facets)
-        self._moments = la.vector(tests.dofmap.index_map, self._dimension)
-
-    def __call__(self, values: Array) -> Array:
-        """Integrals of l(rho)_k phi_i over each cell, ``shape=(cells, n, d)``. Collective."""
-        set_values(self._density, values)
-        own = assemble(self._form, self._moments)[: values.size * self._dimension]
-        return own.reshape(*values.shape, self._dimension)
+    domain, density = space.mesh, fem.Function(space)
+    tests = fem.functionspace(domain, ("Discontinuous Lagrange", degree, (domain.geometry.dim,)))
+    tau, normal = ufl.TestFunction(tests), ufl.FacetNormal(domain)
+    flux = (ufl.dot(tau("+"), normal("+")) - ufl.dot(tau("-"), normal("-"))) / 2
+    return Moments((density("+") - density("-")) * flux * facets, density)

@@ -70,7 +70,6 @@ class PositivityLimiter:
         facet_degree: int,
         integrals: Array,
     ) -> None:
-        """Tabulate the basis where the density is read."""
         self._integrals = integrals
         self._mean_weights = integrals / integrals.sum(axis=1, keepdims=True)
         facets = facet_points(element.cell_type, facet_degree)

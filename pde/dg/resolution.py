@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import ufl
-from dolfinx import fem, la
+from dolfinx import fem
 
 from meanformer.arrays import Array
 from meanformer.pde.dg.elements import Elements
-from meanformer.pde.dg.forms import assemble, compiled, set_values
+from meanformer.pde.dg.forms import Moments, set_values
 
 #: A cell resolves its density while jumps at its facets are below this share of its mean.
 LARGEST_JUMP = 0.1
@@ -42,9 +42,7 @@ class Resolution:
         """Compile the form. Collective."""
         self._elements = elements
         cells = fem.functionspace(elements.domain, ("Discontinuous Lagrange", 0))
-        self._density = fem.Function(elements.space)
-        facets = ufl.dS(elements.domain, metadata={"quadrature_degree": elements.quadrature_degree})
-        test, density = ufl.TestFunction(cells), self._density
+        test, density = ufl.TestFunction(cells), fem.Function(elements.space)
         both_sides = test("+") + test("-")
         jump = abs(density("+") - density("-"))
         if has_noise:
@@ -54,11 +52,10 @@ class Resolution:
             # Co-normals of the two cells point in opposite directions.
             slopes = [ufl.dot(ufl.grad(density)(side), normal(side)) for side in "+-"]
             jump += _OF_SLOPES * height * abs(slopes[0] + slopes[1])
-        self._jumps = compiled(jump * both_sides * facets)
-        self._moments = la.vector(cells.dofmap.index_map, 1)
-        self._areas = self._assemble(
-            compiled(fem.Constant(elements.domain, 1.0) * both_sides * facets)
-        )
+        self._jumps = Moments(jump * both_sides * elements.dS, density)
+        one = fem.Function(cells)
+        areas = Moments(one("+") * both_sides * elements.dS, one)
+        self._areas = areas(np.ones((len(elements.integrals), 1)))[:, 0]
 
     def __call__(self, values: Array) -> float:
         """The share, between 0 and 1. Collective.
@@ -78,13 +75,12 @@ class Resolution:
             Shares that do not grow with k, ``shape=(13,)``. A cell without neighbours tells nothing
             before it is halved, and counts as one that is resolved then.
         """
-        set_values(self._density, values)
-        sums = self._assemble(self._jumps)
+        sums = self._jumps(values)[:, 0]
         integrals = self._elements.integrals
         masses = (integrals * values).sum(axis=1)
         allowed = LARGEST_JUMP * masses / integrals.sum(axis=1) * self._areas
         excess = np.divide(sums, allowed, out=np.ones_like(sums), where=allowed > 0)
-        per_halving = self._elements.space.element.basix_element.degree + 1
+        per_halving = self._elements.degree + 1
         halvings = np.ceil(np.log2(np.maximum(excess, 1.0)) / per_halving)
         halvings[self._areas == 0] = 1
         count = _FINEST + 2
@@ -93,10 +89,6 @@ class Resolution:
         unresolved = self._elements.comm.allreduce(by_halvings)[::-1].cumsum()[-2::-1]
         shares: Array = unresolved / self._elements.mass(values)
         return shares
-
-    def _assemble(self, form: fem.Form) -> Array:
-        """Moments of a form on this rank's cells, ``shape=(cells,)``."""
-        return assemble(form, self._moments)[: len(self._elements.integrals)].copy()
 
 
 def halvings_needed(shares: Array) -> int:

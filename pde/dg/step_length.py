@@ -48,11 +48,10 @@ class StepLength:
         temperature: float,
         diffusion: Diffusion | None,
     ) -> None:
-        """Measure the cells."""
         self._elements = elements
         self._temperature, self._diffusion = temperature, diffusion
-        degree = elements.space.element.basix_element.degree
         stable = _STABLE_COURANT if diffusion is None else _STABLE_COURANT_WITH_NOISE
+        degree = elements.degree
         courant = min(euler_steps * _POSITIVE_COURANT[degree], stable[degree])
         self._courant_length = _SAFETY * courant * elements.heights()
 

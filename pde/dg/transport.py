@@ -13,12 +13,12 @@ from __future__ import annotations
 from typing import Any
 
 import ufl
-from dolfinx import fem, la
+from dolfinx import fem
 
 from meanformer.arrays import Array
 from meanformer.integrators.stepper import Rate
 from meanformer.pde.dg.elements import Elements
-from meanformer.pde.dg.forms import assemble, compiled, set_values
+from meanformer.pde.dg.forms import Moments, set_values
 
 
 def upwind_flux(density: Any, velocity: Any, normal: Any) -> Any:
@@ -31,21 +31,17 @@ def upwind_flux(density: Any, velocity: Any, normal: Any) -> Any:
     return (speed + abs(speed)) / 2 * density("+") + (speed - abs(speed)) / 2 * density("-")
 
 
-def outflow(density: Any, velocity: Any, test: Any, quadrature_degree: int) -> Any:
+def outflow(density: Any, velocity: Any, test: Any, elements: Elements) -> Any:
     """The form int phi rho (v.n)^+ ds of what leaves through the boundary."""
-    domain = test.ufl_function_space().ufl_domain()
-    speed = ufl.dot(velocity, ufl.FacetNormal(domain))
-    boundary = ufl.ds(domain, metadata={"quadrature_degree": quadrature_degree})
-    return test * (speed + abs(speed)) / 2 * density * boundary
+    speed = ufl.dot(velocity, ufl.FacetNormal(elements.domain))
+    return test * (speed + abs(speed)) / 2 * density * elements.ds
 
 
-def transport_form(density: Any, velocity: Any, test: Any, quadrature_degree: int) -> Any:
+def transport_form(density: Any, velocity: Any, test: Any, elements: Elements) -> Any:
     """The weak form int rho v.grad(phi) dx - int [phi] F dS of -div(rho v); nothing leaves."""
-    domain = test.ufl_function_space().ufl_domain()
-    measure = {"metadata": {"quadrature_degree": quadrature_degree}}
-    flux = upwind_flux(density, velocity, ufl.FacetNormal(domain))
-    volume = density * ufl.inner(velocity, ufl.grad(test)) * ufl.dx(domain, **measure)
-    return volume - (test("+") - test("-")) * flux * ufl.dS(domain, **measure)
+    flux = upwind_flux(density, velocity, ufl.FacetNormal(elements.domain))
+    volume = density * ufl.inner(velocity, ufl.grad(test)) * elements.dx
+    return volume - (test("+") - test("-")) * flux * elements.dS
 
 
 class Transport:
@@ -53,37 +49,32 @@ class Transport:
 
     Args:
         elements: The density's elements.
-        velocity: The velocity, a vector Lagrange function on the same mesh.
+        space: Vector Lagrange elements of the velocity on the same mesh.
         open_boundary: Whether mass leaves where v points outwards; else nothing passes.
     """
 
-    def __init__(self, elements: Elements, velocity: fem.Function, open_boundary: bool) -> None:
-        """Compile the forms once."""
+    def __init__(self, elements: Elements, space: fem.FunctionSpace, open_boundary: bool) -> None:
         self._elements = elements
-        self._density = fem.Function(elements.space)
-        self._residual = la.vector(elements.space.dofmap.index_map, 1)
-        test = ufl.TestFunction(elements.space)
-        arguments = self._density, velocity, test, elements.quadrature_degree
-        self._form = compiled(transport_form(*arguments))
-        self._outflow = compiled(outflow(*arguments)) if open_boundary else None
+        self._velocity, density = fem.Function(space), fem.Function(elements.space)
+        arguments = density, self._velocity, ufl.TestFunction(elements.space), elements
+        self._moments = Moments(transport_form(*arguments), density)
+        self._outflow = Moments(outflow(*arguments), density) if open_boundary else None
 
-    def __call__(self, values: Array) -> Rate:
+    def __call__(self, values: Array, velocity: Array) -> Rate:
         """The tendency d_t rho of a density. Collective.
 
         Args:
             values: The density's values on this rank's cells, ``shape=(cells, n)``.
+            velocity: At the nodes of ``space`` that this rank owns, ``shape=(m, d)``.
 
         Returns:
             Its time derivative, of the same shape, and the mass that leaves through this rank's
             boundary per unit time.
         """
-        leaves = 0.0
-        set_values(self._density, values)
-        own = assemble(self._form, self._residual)[: values.size]
-        moments = own.reshape(values.shape).copy()
+        set_values(self._velocity, velocity)
+        moments, leaves = self._moments(values), 0.0
         if self._outflow is not None:
-            own = assemble(self._outflow, self._residual)[: values.size]
-            leaving = own.reshape(values.shape)
+            leaving = self._outflow(values)
             leaves = float(leaving.sum())
             moments -= leaving
         return Rate(self._elements.solve_mass(moments), leaves)
