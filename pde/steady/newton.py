@@ -65,12 +65,9 @@ def _found(solver: DensitySolver, size: float, turning: float, iterations: int) 
     return SteadyState(size, turning, iterations, share)
 
 
-def _size(solver: DensitySolver, values: Array | float) -> float:
+def _size(solver: DensitySolver, values: Array) -> float:
     """The integral of |f|. Collective."""
-    if isinstance(values, float | int):
-        return 0.0
-    absolute = np.abs(values @ solver.elements.basis.T)
-    return solver.elements.integral(absolute)
+    return solver.elements.integral(np.abs(values @ solver.elements.basis.T))
 
 
 def tendency(solver: DensitySolver, values: Array) -> Array:
@@ -189,7 +186,7 @@ class _Problem:
         turns = len(self._rotations.directions) if solver.comm.rank == 0 else 0
         return PETSc.Vec().createMPI((self._start.size + turns, None), comm=solver.comm)
 
-    def equation(self, unknown: Any) -> tuple[Array, Array, Array | float]:
+    def equation(self, unknown: Any) -> tuple[Array, Array, Array]:
         """The density, its tendency in the turning frame, and what the frame takes away."""
         array, count = unknown.array_r, self._start.size
         rates = self._solver.comm.bcast(array[count:])

@@ -30,8 +30,8 @@ class Rotations:
     def __init__(self, solver: DensitySolver, values: Array) -> None:
         """Orthonormal directions; none where the model has a direction of its own. Collective."""
         self._elements = elements = solver.elements
-        #: Orthonormal, ``shape=(cells, n)`` each.
-        self.directions: list[Array] = []
+        #: Orthonormal, ``shape=(k, cells, n)``.
+        self.directions = np.empty((0, *values.shape))
         if not (isinstance(solver.space, Sphere) and _is_isotropic(solver.attention)):
             return
         slopes = elements.gradients(values)
@@ -43,21 +43,20 @@ class Rotations:
             turned.append(direction - elements.mass(direction) / mass * values)
         products = np.array([[self._inner(one, other) for other in turned] for one in turned])
         squares, axes = np.linalg.eigh(products)
-        for square, axis in zip(squares, axes.T, strict=True):
-            # About an axis of the density itself, nothing turns but the mesh's error.
-            if square > _SYMMETRIC**2 * squares[-1] > 0:
-                combined = sum(c * one for c, one in zip(axis, turned, strict=True))
-                self.directions.append(combined / np.sqrt(square))
+        # About an axis of the density itself, nothing turns but the mesh's error.
+        moves = (squares > _SYMMETRIC**2 * squares[-1]) & (squares[-1] > 0)
+        axes = axes[:, moves] / np.sqrt(squares[moves])
+        self.directions = np.tensordot(axes.T, np.array(turned), axes=1)
 
     def components(self, values: Array) -> Array:
         """Inner products with the directions, ``shape=(k,)``. Collective."""
         return np.array([self._inner(direction, values) for direction in self.directions])
 
-    def combine(self, components: Array) -> Array | float:
-        """The sum of the directions times components, ``shape=(cells, n)``; 0 if there are none."""
-        return sum(c * direction for c, direction in zip(components, self.directions, strict=True))
+    def combine(self, components: Array) -> Array:
+        """The sum of the directions times components, ``shape=(cells, n)``."""
+        return np.tensordot(components, self.directions, axes=1)
 
-    def part(self, values: Array) -> Array | float:
+    def part(self, values: Array) -> Array:
         """The part of a function along the directions. Collective."""
         return self.combine(self.components(values))
 
