@@ -32,13 +32,7 @@ def edges(cells: Indices) -> tuple[Indices, Indices]:
 
 
 def facets(cells: Indices, tdim: int, degree: int) -> Indices:
-    """Nodes of the facets of each cell, vertices first, ``shape=(cells, tdim + 1, n)``.
-
-    Args:
-        cells: Nodes of each cell.
-        tdim: Dimension of the simplices.
-        degree: Polynomial degree of their geometry.
-    """
+    """Nodes of the facets of each cell, vertices first, ``shape=(cells, tdim + 1, n)``."""
     return cells[:, np.array(lagrange(tdim, degree).entity_closure_dofs[tdim - 1])]
 
 
@@ -86,7 +80,7 @@ def jacobian_bounds(nodes: Array, cells: Indices, degree: int) -> Array:
     Args:
         nodes: ``shape=(nodes, tdim)``.
         cells: Nodes of each cell.
-        degree: Polynomial degree of their geometry, at least 2.
+        degree: Polynomial degree of the geometry, at least 2.
     """
     tdim = nodes.shape[1]
     bernstein = _element(tdim, tdim * (degree - 1), basix.LagrangeVariant.bernstein)

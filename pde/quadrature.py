@@ -75,14 +75,11 @@ def tabulate(space: fem.FunctionSpace, reference: Array) -> Array:
 
 
 def mass_matrices(basis: Array, weights: Array) -> Array:
-    """Cell mass matrices int phi_i phi_j.
+    """Cell mass matrices int phi_i phi_j, ``shape=(cells, n, n)``.
 
     Args:
         basis: Basis functions at the quadrature points, ``shape=(q, n)``.
         weights: Physical weights, ``shape=(cells, q)``.
-
-    Returns:
-        ``shape=(cells, n, n)``.
     """
     pairs = (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), -1)
     return (weights @ pairs).reshape(-1, basis.shape[1], basis.shape[1])

@@ -32,7 +32,7 @@ def dissipation(
     Args:
         elements: The density's elements.
         energy: Of the present model and this density.
-        values: The density's values on this rank's cells, ``shape=(cells, n)``.
+        values: The density's values.
         temperature: kappa.
     """
     measure = elements.measure(values)

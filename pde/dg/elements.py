@@ -7,7 +7,6 @@ from math import factorial
 
 from mpi4py import MPI
 
-import numba
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
@@ -90,10 +89,6 @@ class Elements:
     def project(self, initial: InitialDensity) -> tuple[Array, float]:
         """L2 projection of a density, limited and normalised to mass one. Collective.
 
-        Args:
-            initial: Maps points, ``shape=(n, d)``, to values, ``shape=(n,)``; or a scalar UFL
-                expression on the mesh, see ``initial.initial_values``.
-
         Returns:
             Values, and the mass that the quadrature saw.
 
@@ -154,8 +149,7 @@ class Elements:
 
     def solve_mass(self, moments: Array) -> Array:
         """The function whose moments int rho phi_i are given, ``shape=(cells, n)``."""
-        values = np.empty_like(moments)
-        _solve_cells(self._inverses, moments, values)
+        values: Array = np.einsum("cij,cj->ci", self._inverses, moments)
         return values
 
     def heights(self) -> Array:
@@ -172,15 +166,3 @@ def _measures(simplices: Array) -> Array:
     gram = np.einsum("cik,cjk->cij", edges, edges)
     measures: Array = np.sqrt(np.linalg.det(gram)) / factorial(edges.shape[1])
     return measures
-
-
-@numba.njit(cache=True)
-def _solve_cells(inverses, right_hand_sides, solutions):  # type: ignore[no-untyped-def]
-    """solutions[c] = inverses[c] @ right_hand_sides[c]."""
-    cells, size = right_hand_sides.shape
-    for c in range(cells):
-        for i in range(size):
-            value = 0.0
-            for j in range(size):
-                value += inverses[c, i, j] * right_hand_sides[c, j]
-            solutions[c, i] = value

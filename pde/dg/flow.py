@@ -80,15 +80,7 @@ class AttentionFlow:
         return field
 
     def tendency(self, values: Array, field: Field) -> Rate:
-        """-div(rho v) of a density that moves with a field. Collective.
-
-        Args:
-            values: The density, ``shape=(cells, n)``.
-            field: What ``velocity`` or ``start`` said, of this density or of another.
-
-        Returns:
-            See ``Transport``.
-        """
+        """-div(rho v) of a density that moves with a field of its own or of another. Collective."""
         return self._transport(values, field.velocity)
 
     def __call__(self, values: Array, time: float) -> Rate:
@@ -103,11 +95,7 @@ class AttentionFlow:
     def on_cells(self, values: Array) -> Array:
         """Values at the nodes of this rank's cells, from those at the nodes it owns. Collective.
 
-        Args:
-            values: As in a ``Field``, ``shape=(m, k)``.
-
-        Returns:
-            ``shape=(cells, nodes per cell, k)``.
+        From ``shape=(m, k)``, as in a ``Field``, to ``shape=(cells, nodes per cell, k)``.
         """
         size = values.shape[1]
         vector = la.vector(self.space.dofmap.index_map, size)

@@ -38,10 +38,7 @@ class Moments:
         self._shape = dofmap.index_map.size_local // per_cell, per_cell, *test.ufl_shape
 
     def __call__(self, values: Array) -> Array:
-        """The form of each test function. Collective.
-
-        Args:
-            values: The density's values on this rank's cells, ``shape=(cells, n)``.
+        """The form of each test function, of a density's values. Collective.
 
         Returns:
             ``shape=(cells, m)``, or ``shape=(cells, m, d)`` for test functions with d components.

@@ -77,10 +77,7 @@ class PositivityLimiter:
         self._basis = element.tabulate(0, points)[0, :, :, 0].copy()
 
     def __call__(self, values: Array) -> int:
-        """Limit in place.
-
-        Args:
-            values: Nodal values, ``shape=(cells, n)``.
+        """Limit nodal values, ``shape=(cells, n)``, in place.
 
         Returns:
             The number of this rank's cells whose mean is negative, beyond round-off, or whose
@@ -89,15 +86,11 @@ class PositivityLimiter:
         return int(_limit(values, self._mean_weights, self._basis))
 
     def after_implicit(self, values: Array, comm: MPI.Intracomm) -> bool:
-        """Limit in place what an implicit step made. Collective.
+        """Limit in place what an implicit step made on the cells of all ranks. Collective.
 
         Cells of negative mass are set to zero, and all others shrunk so that the mass stays. What
         such a step leaves below zero in a cell's mean is part of its error, and so is what this
         does: it moves no more mass than there was below zero.
-
-        Args:
-            values: Nodal values, ``shape=(cells, n)``.
-            comm: The ranks that share the cells.
 
         Returns:
             Whether little of the mass was below zero, and nothing blew up; the same on all ranks.

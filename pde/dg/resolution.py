@@ -58,18 +58,11 @@ class Resolution:
         self._areas = areas(np.ones((len(elements.integrals), 1)))[:, 0]
 
     def __call__(self, values: Array) -> float:
-        """The share, between 0 and 1. Collective.
-
-        Args:
-            values: The density's values on this rank's cells, ``shape=(cells, n)``.
-        """
+        """The share for a density's values, between 0 and 1. Collective."""
         return float(self.after_halvings(values)[0])
 
     def after_halvings(self, values: Array) -> Array:
         """The shares that would be left if all cells were halved k = 0 to 12 times. Collective.
-
-        Args:
-            values: The density's values on this rank's cells, ``shape=(cells, n)``.
 
         Returns:
             Shares that do not grow with k, ``shape=(13,)``. A cell without neighbours tells nothing
