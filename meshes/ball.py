@@ -139,9 +139,8 @@ def _perturb(
     def jacobians(moved: Array, corners: Indices) -> Array:
         least = simplices.jacobians(moved, corners)
         if degree > 1:
-            bounds = simplices.jacobian_bounds(
-                *_curve(moved, corners[curved], outer, degree), degree
-            )
+            nodes, numbers = _curve(moved, corners[curved], outer, degree)
+            bounds = simplices.jacobian_bounds(nodes, numbers, degree)
             least[curved] = np.minimum(least[curved], bounds)
         return least
 

@@ -76,10 +76,8 @@ def read_msh(path: str | Path) -> tuple[Array, list[Elements]]:
         tags, points = _nodes_4(_Numbers("Nodes", nodes, types))
         blocks = _elements_4(_Numbers("Elements", elements, types))
     elif version in ("2", "2.2"):
-        count, _, nodes = nodes.partition(b"\n")
-        tags, points = _nodes_2(_Numbers("Nodes", nodes, types), _count("Nodes", count))
-        count, _, elements = elements.partition(b"\n")
-        blocks = _elements_2(_Numbers("Elements", elements, types), _count("Elements", count))
+        tags, points = _nodes_2(*_counted("Nodes", nodes, types))
+        blocks = _elements_2(*_counted("Elements", elements, types))
     else:
         raise ValueError(f"MSH version {version} is not read; save the file as 4.1 or 2.2")
     return points, _with_rows(tags, blocks)
@@ -96,12 +94,6 @@ def _section(data: bytes, name: str) -> bytes:
     if start == 0 or end < 0:
         raise ValueError(f"it ends before $End{name}")
     return data[start:end]
-
-
-def _count(section: str, line: bytes) -> int:
-    if not line.strip().isdigit():
-        raise ValueError(f"${section} does not begin with a number")
-    return int(line)
 
 
 class _Numbers:
@@ -184,6 +176,14 @@ def _elements_4(numbers: _Numbers) -> list[Elements]:
         _, nodes = numbers.rows(count, ("size", 1), ("size", kind.nodes))
         blocks.append(Elements(kind, nodes))
     return blocks
+
+
+def _counted(section: str, body: bytes, types: dict[str, str] | None) -> tuple[_Numbers, int]:
+    """What follows the first line of a section of version 2, and the number in that line."""
+    first, _, rest = body.partition(b"\n")
+    if not first.strip().isdigit():
+        raise ValueError(f"${section} does not begin with a number")
+    return _Numbers(section, rest, types), int(first)
 
 
 def _nodes_2(numbers: _Numbers, count: int) -> tuple[Indices, Array]:
