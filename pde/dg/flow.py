@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 
 import numpy as np
+import ufl
 from dolfinx import fem, la
 
 from meanformer.arrays import Array
@@ -12,8 +13,8 @@ from meanformer.attention import Attention, Evaluator, Field
 from meanformer.attention.accuracy import OF_OWN_MASS
 from meanformer.integrators.stepper import Rate
 from meanformer.pde.dg.elements import Elements
-from meanformer.pde.dg.transport import Transport
-from meanformer.timing import timed
+from meanformer.pde.dg.forms import Moments, set_values
+from meanformer.pde.dg.transport import outflow, transport_form
 
 
 class AttentionFlow:
@@ -36,9 +37,11 @@ class AttentionFlow:
         dimension = elements.where.dimension
         element = ("Lagrange", elements.degree + 1, (dimension,))
         self.space = fem.functionspace(elements.domain, element)
-        self.wall_time = {"attention": 0.0}
-        transport = Transport(elements, self.space, open_boundary)
-        self._transport = timed(transport, self.wall_time, "residual")
+        self._velocity, density = fem.Function(self.space), fem.Function(elements.space)
+        arguments = density, self._velocity, ufl.TestFunction(elements.space), elements
+        self._transport = Moments(transport_form(*arguments), density)
+        self._outflow = Moments(outflow(*arguments), density) if open_boundary else None
+        self.wall_time = {"attention": 0.0, "residual": 0.0}
         owned = self.space.dofmap.index_map.size_local
         nodes = self.space.tabulate_dof_coordinates()[:owned, :dimension]
         self._targets = elements.where.retract(nodes)
@@ -80,8 +83,22 @@ class AttentionFlow:
         return field
 
     def tendency(self, values: Array, field: Field) -> Rate:
-        """-div(rho v) of a density that moves with a field of its own or of another. Collective."""
-        return self._transport(values, field.velocity)
+        """-div(rho v) of a density that moves with a field of its own or of another. Collective.
+
+        Returns:
+            The rate, ``shape=(cells, n)``, and the mass that leaves through this rank's boundary
+            per unit time.
+        """
+        began = perf_counter()
+        set_values(self._velocity, field.velocity)
+        moments, leaves = self._transport(values), 0.0
+        if self._outflow is not None:
+            leaving = self._outflow(values)
+            leaves = float(leaving.sum())
+            moments -= leaving
+        rate = Rate(self._elements.solve_mass(moments), leaves)
+        self.wall_time["residual"] += perf_counter() - began
+        return rate
 
     def __call__(self, values: Array, time: float) -> Rate:
         """The tendency of a density that moves itself, at any time: a model stands. Collective."""

@@ -13,12 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 import ufl
-from dolfinx import fem
 
-from meanformer.arrays import Array
-from meanformer.integrators.stepper import Rate
 from meanformer.pde.dg.elements import Elements
-from meanformer.pde.dg.forms import Moments, set_values
 
 
 def upwind_flux(density: Any, velocity: Any, normal: Any) -> Any:
@@ -42,39 +38,3 @@ def transport_form(density: Any, velocity: Any, test: Any, elements: Elements) -
     flux = upwind_flux(density, velocity, ufl.FacetNormal(elements.domain))
     volume = density * ufl.inner(velocity, ufl.grad(test)) * elements.dx
     return volume - (test("+") - test("-")) * flux * elements.dS
-
-
-class Transport:
-    """The semi-discrete operator rho -> -div(rho v), with v a continuous vector function.
-
-    Args:
-        elements: The density's elements.
-        space: Vector Lagrange elements of the velocity on the same mesh.
-        open_boundary: Whether mass leaves where v points outwards; else nothing passes.
-    """
-
-    def __init__(self, elements: Elements, space: fem.FunctionSpace, open_boundary: bool) -> None:
-        self._elements = elements
-        self._velocity, density = fem.Function(space), fem.Function(elements.space)
-        arguments = density, self._velocity, ufl.TestFunction(elements.space), elements
-        self._moments = Moments(transport_form(*arguments), density)
-        self._outflow = Moments(outflow(*arguments), density) if open_boundary else None
-
-    def __call__(self, values: Array, velocity: Array) -> Rate:
-        """The tendency d_t rho of a density. Collective.
-
-        Args:
-            values: The density's values on this rank's cells, ``shape=(cells, n)``.
-            velocity: At the nodes of ``space`` that this rank owns, ``shape=(m, d)``.
-
-        Returns:
-            Its time derivative, of the same shape, and the mass that leaves through this rank's
-            boundary per unit time.
-        """
-        set_values(self._velocity, velocity)
-        moments, leaves = self._moments(values), 0.0
-        if self._outflow is not None:
-            leaving = self._outflow(values)
-            leaves = float(leaving.sum())
-            moments -= leaving
-        return Rate(self._elements.solve_mass(moments), leaves)
