@@ -9,8 +9,7 @@ from typing import Any
 
 from meanformer.mpi import MPI
 
-from meanformer.scripts.outputs import check_files
-from meanformer.simulation import CaseError
+from meanformer.scripts.command_line import add_case, check_files, refusal
 
 STOPPED = 3
 
@@ -27,7 +26,7 @@ def add_parser(verbs: Any) -> None:
         "3 a run stopped itself, or a mesh does not resolve the start: the order is that of the "
         "other runs.",
     )
-    parser.add_argument("case", type=Path, metavar="CASE", help="a case file (TOML)")
+    add_case(parser)
     parser.add_argument(
         "--over",
         required=True,
@@ -41,13 +40,6 @@ def add_parser(verbs: Any) -> None:
         help="l2 (the L2 norm of the density's error; the default where the exact solution is "
         "known), moments (mean and covariance; the default elsewhere), or a column of the tables: "
         "pde.energy, particles.mean_1, compare.w1, or just energy",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="TABLE.KEY=VALUE",
-        help="change a key of the case; may be repeated",
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table")
     parser.add_argument(
@@ -65,23 +57,17 @@ def execute(options: argparse.Namespace) -> int:
     comm = MPI.COMM_WORLD
     on_root(comm, lambda: check_files(csv=options.csv, plot=options.plot))
     if len(options.over) > 1:
-        raise CaseError(["--over: given more than once; a study is over one key"], "command line")
+        raise refusal("--over: given more than once; a study is over one key")
     key, values = _over(options.over[0])
     study = converge(
-        options.case,
-        key,
-        values,
-        options.quantity,
-        comm,
-        overrides=options.set,
-        progress=True,
+        options.case, key, values, options.quantity, comm, overrides=options.set, progress=True
     )
     if comm.rank == 0:
         converge_report.print_table(study)
         if options.csv:
             converge_report.write_csv(study, options.csv)
         if options.plot:
-            converge_report.save_picture(study, options.plot)
+            converge_report.draw(study).savefig(options.plot, dpi=150)
     return 0 if study.done else STOPPED
 
 
@@ -93,15 +79,13 @@ def _over(text: str) -> tuple[str, list[str]]:
     """
     key, equals, rest = text.partition("=")
     if not equals:
-        raise CaseError(
-            [f"--over {text!r}: no '='; must be table.key=value,value,..."], "command line"
-        )
+        raise refusal(f"--over {text!r}: no '='; must be table.key=value,value,...")
     pieces, values = rest.split(","), []
     while pieces:
-        lengths = range(1, len(pieces) + 1)
-        length = next((n for n in lengths if _is_toml(",".join(pieces[:n]))), 1)
-        values.append(",".join(pieces[:length]).strip())
-        pieces = pieces[length:]
+        starts = [",".join(pieces[: count + 1]) for count in range(len(pieces))]
+        value = next(filter(_is_toml, starts), pieces[0])
+        values.append(value.strip())
+        pieces = pieces[value.count(",") + 1 :]
     return key.strip(), values
 
 

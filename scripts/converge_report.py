@@ -13,7 +13,7 @@ import numpy as np
 from rich.table import Table
 
 from meanformer.arrays import Array
-from meanformer.scripts.outputs import wide_console
+from meanformer.scripts.command_line import wide_console
 from meanformer.simulation.studies.study import Expected, Row, Study
 from meanformer.simulation.studies.variants import spell
 
@@ -21,24 +21,26 @@ _WIDTH = 100
 _ERROR, _LAW = "#0b6e6e", "#c1440e"
 # Between ticks, as a share of the axis: less has no room for their labels.
 _SMALLEST_GAP = 0.14
-_COLUMNS = ("value", "size", "error", "order", "doubt", "seconds", "status", "reason")
+_COLUMNS = ("size", "error", "order", "doubt", "seconds", "status", "reason")
 
 
 def print_table(study: Study) -> None:
     """Print the runs, and what the columns mean, on the terminal."""
     console = wide_console(_WIDTH)
+    columns = {study.key: [spell(row.value) for row in study.rows]}
+    if study.meaning not in ("", study.key):
+        columns[study.symbol] = [_number(row.size, ".4g") for row in study.rows]
+    columns["error"] = [_error(row) for row in study.rows]
+    columns["order"] = [_number(row.order, ".2f") for row in study.rows]
+    columns["seconds"] = [_number(row.seconds, ".2f") for row in study.rows]
+    if any(row.doubt for row in study.rows):
+        columns["doubt"] = [row.doubt for row in study.rows]
     table = Table(box=None, header_style="", padding=(0, 2, 0, 0))
-    has_size = study.meaning not in ("", study.key)
-    names = [study.key, *([study.symbol] if has_size else []), "error", "order", "seconds"]
-    for place, name in enumerate(names):
-        table.add_column(name, justify="right" if place else "left", no_wrap=True)
-    doubtful = any(row.doubt for row in study.rows)
-    if doubtful:
-        table.add_column("doubt", no_wrap=True)
-    for row in study.rows:
-        size = [_number(row.size, ".4g")] if has_size else []
-        cells = [_error(row), _number(row.order, ".2f"), _number(row.seconds, ".2f")]
-        table.add_row(spell(row.value), *size, *cells, *([row.doubt] if doubtful else []))
+    for name in columns:
+        left = name in (study.key, "doubt")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
     console.print(table)
     for line in _footnotes(study):
         console.print(line, soft_wrap=True, markup=False)
@@ -57,7 +59,7 @@ def _number(value: float, form: str) -> str:
 def _footnotes(study: Study) -> Iterator[str]:
     """What the error is, the order with its spread, and why runs are missing."""
     yield ""
-    yield f"error: {what(study).removeprefix('error ')} at the end, {against(study)}"
+    yield f"error: {_what(study).removeprefix('error ')} at the end, {_against(study)}"
     if study.fit is not None:
         yield f"order {study.order:.3f} in {_size(study)}{_spread(study, '; ')}"
         if study.expected is not None:
@@ -72,7 +74,6 @@ def _footnotes(study: Study) -> Iterator[str]:
 
 
 def _range(expected: Expected) -> str:
-    """The orders that theory allows."""
     low, high = expected.lowest, expected.highest
     return f"{low:g} to {high:g}" if high > low else f"{low:g}"
 
@@ -88,7 +89,7 @@ def _size(study: Study) -> str:
     return f"{study.symbol} = {study.meaning}" if study.meaning != study.symbol else study.symbol
 
 
-def what(study: Study) -> str:
+def _what(study: Study) -> str:
     """What the errors are of, in words."""
     table, _, column = study.quantity.partition(".")
     if study.quantity == "l2":
@@ -98,7 +99,7 @@ def what(study: Study) -> str:
     return study.quantity if table == "compare" else f"error of {study.quantity}"
 
 
-def against(study: Study) -> str:
+def _against(study: Study) -> str:
     """What the errors are relative to, in words."""
     if study.finest is None:
         return "a distance" if study.reference == "zero" else f"against the {study.reference}"
@@ -110,35 +111,25 @@ def _why_no_order(study: Study) -> str:
         return f"{study.key} is not a size of which errors are a power"
     count = sum(row.error > 0 for row in study.rows)
     if count < 2:
-        return f"there must be at least two runs with an error, there {_are(count)}"
+        there_are = "there is one" if count == 1 else "there are none"
+        return f"there must be at least two runs with an error, {there_are}"
     return f"no power of {study.symbol} fits the errors"
-
-
-def _are(count: int) -> str:
-    return "is one" if count == 1 else "are none"
 
 
 def write_csv(study: Study, file: Path) -> None:
     """Write a row a run; numbers with all their digits, nan as an empty field."""
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([study.key, *_COLUMNS[1:]])
+        writer.writerow([study.key, *_COLUMNS])
         for row in study.rows:
-            numbers = (row.size, row.error, row.order, row.seconds)
-            shown = ["" if math.isnan(value) else repr(float(value)) for value in numbers]
-            size, error, order, seconds = shown
-            writer.writerow(
-                [spell(row.value), size, error, order, row.doubt, seconds, row.status, row.reason]
-            )
+            fields = (_field(getattr(row, name)) for name in _COLUMNS)
+            writer.writerow([spell(row.value), *fields])
 
 
-def save_picture(study: Study, file: Path) -> None:
-    """Write ``draw`` in the format of the file's ending.
-
-    Raises:
-        ModuleNotFoundError: If matplotlib is not installed.
-    """
-    draw(study).savefig(file, dpi=150)
+def _field(value: str | float) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if math.isnan(value) else repr(float(value))
 
 
 def draw(study: Study) -> Any:
@@ -163,10 +154,10 @@ def draw(study: Study) -> Any:
     else:
         panel.plot([spell(row.value) for row in drawn], errors, "o", color=_ERROR)
         panel.set_xlabel(study.key)
-    panel.set_ylabel(what(study))
+    panel.set_ylabel(_what(study))
     panel.set_title(study.title, fontsize=11, loc="left", pad=20, wrap=True, parse_math=False)
     panel.annotate(
-        against(study), (0, 1), xytext=(0, 6), xycoords="axes fraction",
+        _against(study), (0, 1), xytext=(0, 6), xycoords="axes fraction",
         textcoords="offset points", fontsize=8, color="#777", parse_math=False,
     )  # fmt: skip
     panel.grid(True, which="major", color="#eee")
@@ -174,7 +165,6 @@ def draw(study: Study) -> Any:
 
 
 def _draw_sizes(panel: Any, study: Study, sizes: Array, errors: list[float]) -> None:
-    """Errors against sizes, and the law."""
     from matplotlib.ticker import NullLocator
 
     panel.plot(sizes, errors, "o-", color=_ERROR, lw=1.2, ms=6)

@@ -34,15 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     solve.add_parser(verbs)
     converge.add_parser(verbs)
     bench.add_parser(verbs)
-    return _execute(parser.parse_args(arguments))
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    return _execute(parser.parse_args(words, argparse.Namespace(words=words)))
 
 
 def _execute(options: argparse.Namespace) -> int:
     """Run a verb. What is wrong with a case is told once; anything else ends all ranks."""
     comm = MPI.COMM_WORLD
     try:
-        code: int = options.execute(options)
-        return code
+        return options.execute(options)
     except CaseError as error:  # on every rank
         if comm.rank == 0:
             error.source = error.source or str(options.case)

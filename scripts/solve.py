@@ -10,7 +10,8 @@ from typing import Any
 
 from meanformer.mpi import MPI
 
-from meanformer.simulation import Case, CaseError
+from meanformer.scripts.command_line import add_case, refusal
+from meanformer.simulation import Case
 from meanformer.simulation.output.folder import on_root
 from meanformer.simulation.requirements import check_dolfinx
 
@@ -29,16 +30,9 @@ def add_parser(verbs: Any) -> None:
         "SIGUSR1: at SIGTERM it kills the ranks, perhaps before a checkpoint is written. Any other "
         "code is an error, such as a full disk; the last good checkpoint is kept.",
     )
-    parser.add_argument("case", type=Path, metavar="CASE", help="a case file (TOML)")
+    add_case(parser)
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="folder of the run, instead of the case's"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="TABLE.KEY=VALUE",
-        help="change a key of the case; may be repeated",
     )
     parser.add_argument(
         "--resume",
@@ -59,12 +53,13 @@ def add_parser(verbs: Any) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Run the verb; return the exit code. Collective over all ranks."""
     comm = MPI.COMM_WORLD
-    case = _load(options, comm)
+    # Read on rank 0, so that all ranks run the same or fail together.
+    case: Case = comm.bcast(on_root(comm, lambda: Case.load(options.case, options.set)))
     check_dolfinx(case, comm)
     if case.pde is not None:
         _set_petsc_options(options.petsc)
     elif options.petsc:
-        raise CaseError(["--petsc: the case has no [pde], whose solver it is for"], "command line")
+        raise refusal("--petsc: the case has no [pde], whose solver it is for")
     from meanformer.simulation import run  # solvers are slow to import: wrong cases fail first
 
     folder = options.output or Path(case.output.directory)
@@ -84,18 +79,10 @@ def _set_petsc_options(text: str) -> None:
 
     words = text.split()
     if words and not words[0].startswith("-"):
-        raise CaseError(
-            [f"--petsc: {words[0]!r} is not allowed; must begin with the name of an option: -name"],
-            "command line",
+        raise refusal(
+            f"--petsc: {words[0]!r} is not allowed; must begin with the name of an option: -name"
         )
     PETSc.Options().insertString(text)
-
-
-def _load(options: argparse.Namespace, comm: MPI.Intracomm) -> Case:
-    """Read the case on rank 0, so that all ranks run the same or fail together."""
-    case = on_root(comm, lambda: Case.load(options.case, options.set))
-    everywhere: Case = comm.bcast(case)
-    return everywhere
 
 
 def _report(summary: dict[str, Any], folder: Path, options: argparse.Namespace) -> None:
@@ -108,17 +95,7 @@ def _report(summary: dict[str, Any], folder: Path, options: argparse.Namespace) 
     seconds = summary["wall_time"]["total"]
     print(f"t = {summary['time']:g} after {seconds:.1f} s ({steps} steps): {folder}")
     if summary["status"] == "interrupted":
-        print(f"to go on: {_resuming(options, summary['ranks'])}", file=sys.stderr)
-
-
-def _resuming(options: argparse.Namespace, ranks: int) -> str:
-    """The command that goes on with a run on as many ranks."""
-    words = ["mpirun", "-n", str(ranks)] if ranks > 1 else []
-    words += ["meanformer", "solve", str(options.case)]
-    if options.output:
-        words += ["--output", str(options.output)]
-    for override in options.set:
-        words += ["--set", override]
-    if options.petsc:
-        words.append(f"--petsc={options.petsc}")  # its value begins with a dash
-    return shlex.join([*words, "--resume"])
+        launcher = ["mpirun", "-n", str(summary["ranks"])] if summary["ranks"] > 1 else []
+        again = [word for word in options.words if word != "--resume"]
+        command = shlex.join([*launcher, "meanformer", *again, "--resume"])
+        print(f"to go on: {command}", file=sys.stderr)

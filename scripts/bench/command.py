@@ -14,8 +14,7 @@ from meanformer.mpi import MPI
 from rich.console import Console
 
 from meanformer.scripts.bench.report import Report
-from meanformer.scripts.outputs import check_files
-from meanformer.simulation import CaseError
+from meanformer.scripts.command_line import check_files, refusal
 from meanformer.simulation.case.errors import suggestion
 
 #: Options of each benchmark, besides those of all.
@@ -77,10 +76,7 @@ def execute(options: argparse.Namespace) -> int:
     Raises:
         CaseError: If the command line is wrong; nothing was measured.
     """
-    try:
-        measure = _checked(options)
-    except ValueError as error:
-        raise CaseError(error.args, "command line") from None
+    measure = _checked(options)
     check_files(json=options.json, plot=options.plot)
     with Console(stderr=True).status("") as status:
         report = measure(status.update)
@@ -94,17 +90,13 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _checked(options: argparse.Namespace) -> Callable[[Callable[[str], None]], Report]:
-    """The benchmark asked for, which is told whom to tell what it does.
-
-    Raises:
-        ValueError: With what is wrong about the options.
-    """
+    """The benchmark asked for, which is told whom to tell what it does."""
     if MPI.COMM_WORLD.size > 1:
-        raise ValueError("meanformer bench starts its own ranks; run it without mpirun")
+        raise refusal("meanformer bench starts its own ranks; run it without mpirun")
     _names("NAME", options.name, OPTIONS)
     for name in {option for names in OPTIONS.values() for option in names}:
         if getattr(options, name) is not None and name not in OPTIONS[options.name]:
-            raise ValueError(f"--{name}: not an option of meanformer bench {options.name}")
+            raise refusal(f"--{name}: not an option of meanformer bench {options.name}")
     sizes = _numbers("--sizes", options.sizes, "whole numbers of points", 2, 10**9)
     if options.name == "attention":
         from meanformer.scripts.bench import attention
@@ -113,7 +105,7 @@ def _checked(options: argparse.Namespace) -> Callable[[Callable[[str], None]], R
 
         budget = _BUDGET if options.budget is None else options.budget
         if not budget > 0:
-            raise ValueError(f"--budget is {budget:g}; it must be positive")
+            raise refusal(f"--budget is {budget:g}; it must be positive")
         groups = _names("--problems", options.problems, GROUPS)
         methods = _names("--methods", options.methods, METHODS)
         return partial(attention.run, groups, methods, sizes, budget)
@@ -124,7 +116,7 @@ def _checked(options: argparse.Namespace) -> Callable[[Callable[[str], None]], R
     groups = _names("--problems", options.problems, pde.GROUPS)
     levels = _numbers("--levels", options.levels, "whole numbers", 0, 8)
     if problem := why_no_dolfinx():
-        raise ValueError(f"bench pde: {problem}")
+        raise refusal(f"bench pde: {problem}")
     return partial(pde.run, groups, levels, sizes)
 
 
@@ -135,9 +127,7 @@ def _names(option: str, given: str | None, allowed: Iterable[str]) -> list[str]:
     for name in names:
         if name not in allowed:
             near = suggestion(name, allowed)
-            raise ValueError(
-                f"{option}: unknown name {name!r}; allowed: {', '.join(allowed)}{near}"
-            )
+            raise refusal(f"{option}: unknown name {name!r}; allowed: {', '.join(allowed)}{near}")
     return names
 
 
@@ -150,6 +140,6 @@ def _numbers(option: str, given: str | None, what: str, least: int, most: int) -
         except ValueError:
             number = -1.0
         if not (number.is_integer() and least <= number <= most):
-            raise ValueError(f"{option}: {word!r}; allowed: {what} from {least} to {most:g}")
+            raise refusal(f"{option}: {word!r}; allowed: {what} from {least} to {most:g}")
         numbers.add(int(number))
     return sorted(numbers)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
-from meanformer.scripts.outputs import wide_console
+from meanformer.scripts.command_line import wide_console
 
 _WIDTH = 132
 _ACROSS = 3

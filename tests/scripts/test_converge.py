@@ -6,7 +6,7 @@ from mpi4py import MPI
 
 import pytest
 
-from meanformer.scripts import outputs
+from meanformer.scripts import command_line
 from meanformer.scripts.main import main
 
 CIRCLE = """
@@ -158,9 +158,9 @@ def test_a_missing_case_is_refused(folder, capfd):
 
 def test_pictures_that_cannot_be_drawn(folder, capfd, monkeypatch):
     over = ["--over", "pde.refinement=1,2"]
-    if outputs.find_spec("matplotlib"):
+    if command_line.find_spec("matplotlib"):
         assert converge(*over, "--plot", "errors.docx") == 2
         assert "no ending of a picture; allowed: " in capfd.readouterr().err
-    monkeypatch.setattr(outputs, "find_spec", lambda name: None)
+    monkeypatch.setattr(command_line, "find_spec", lambda name: None)
     assert converge(*over, "--plot", "errors.png") == 2
     assert 'pip install "meanformer[docs]"' in capfd.readouterr().err

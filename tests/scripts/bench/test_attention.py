@@ -105,7 +105,7 @@ class TestCommand:
         assert "allowed: attention, pde; did you mean 'attention'?" in capsys.readouterr().err
 
     def test_says_that_a_picture_needs_matplotlib(self, monkeypatch, capsys):
-        monkeypatch.setattr("meanformer.scripts.outputs.find_spec", lambda name: None)
+        monkeypatch.setattr("meanformer.scripts.command_line.find_spec", lambda name: None)
         assert bench("--plot", "picture.png") == 2
         assert "matplotlib is not installed" in capsys.readouterr().err
 
