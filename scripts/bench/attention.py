@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,20 +11,22 @@ from meanformer.scripts.bench import machine, process
 from meanformer.scripts.bench.methods import METHODS
 from meanformer.scripts.bench.problems import PROBLEMS, SAMPLE, Problem
 from meanformer.scripts.bench.report import (
-    Column,
-    Curve,
     Report,
     Row,
-    draw_curves,
+    add_growth,
+    draw_curve,
+    draw_guide,
+    label,
     number,
     whole,
 )
-from meanformer.scripts.bench.timing import exponents, fit_growth, growth_text
 
 #: Operations of one exponential in double precision: rounding to a whole power of two and the
 #: remainder (2), a polynomial of degree 10 (20), and the power (1).
 EXP_FLOPS = 23
 OURS = next(iter(METHODS))
+
+_TASKS = "meanformer.scripts.bench.velocity"
 
 _COLOURS = {OURS: "#0b6e6e", "pykeops": "#c1440e", "torch": "#7b4fa3", "numpy": "#767676"}
 _FOOTNOTES = {
@@ -39,12 +41,7 @@ _FOOTNOTES = {
 }
 
 
-def flops_per_pair(dimension: int) -> int:
-    """The least operations of one pair: logit, shift, exponential, Z and moment."""
-    return 2 * dimension + 1 + EXP_FLOPS + 2 * (1 + dimension)
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Row(Row):
     """A method at one size."""
 
@@ -53,6 +50,23 @@ class _Row(Row):
     extrapolated: bool = False
     pair_ns: float | None = None
     peak_fraction: float | None = None
+
+    @property
+    def bold(self) -> bool:
+        return self.method == OURS
+
+    def cells(self) -> dict[str, str]:
+        mark = "~" if self.extrapolated else ""
+        return {
+            "problem": f"{self.problem}, to {PROBLEMS[self.problem].tolerance:.0e}",
+            "N": whole(self.size),
+            "method": self.method,
+            "seconds": mark + number(self.seconds, ".3g", "-"),
+            "x ours": mark + number(self.ratio, ".3g") if self.ratio else "",
+            "error": number(self.error, ".0e"),
+            "growth": self.growth_text,
+            "": "; ".join(filter(None, (self.form, self.note))),
+        }
 
 
 def run(
@@ -75,29 +89,56 @@ def run(
     facts = machine.describe()
     say("peak of the vector units")
     facts["peak_flops"] = machine.peak_flops()
-    rows: list[_Row] = []
+    measured: dict[str, list[_Row]] = {}
     for title, problem in PROBLEMS.items():
         if problem.group not in groups:
             continue
-        here: list[_Row] = []
+        rows = measured[title] = []
         for name in (name for name in problem.methods if name in found):
             say(f"{title}: {name}")
             wanted = list(sizes or problem.sizes)
             if "missing" in found[name]:
-                note = _missing(found[name])
-                here += [_Row(problem=title, size=n, method=name, note=note) for n in wanted]
+                rows += _unknown(title, name, wanted, _missing(found[name]))
             elif problem.task == "on_ranks":
-                here += _ranks(title, wanted, budget)
+                rows += _on_ranks(title, wanted, budget)
             else:
-                here += _method_rows(title, name, wanted, budget)
-        rows += _compared(problem, here, facts)
-    return _report(facts, found, budget, rows)
+                rows += _measured(title, name, wanted, budget)
+        _compare(problem, rows, facts)
+    return Report(
+        "attention",
+        facts,
+        [row for rows in measured.values() for row in rows],
+        about=[
+            f"measured peak: {facts['peak_flops'] / 1e9:.0f} GFlop/s (double precision, all cores)",
+            "every method uses all cores",
+            *(
+                f"{name}: {_missing(method) if 'missing' in method else method['version']}"
+                for name, method in found.items()
+                if "missing" in method or name != OURS
+            ),
+        ],
+        footnotes={key: text.format(budget=budget) for key, text in _FOOTNOTES.items()},
+        panels=[
+            partial(_draw, title=title, rows=rows)
+            for title, rows in measured.items()
+            if PROBLEMS[title].task == "speed"
+            and len({row.size for row in rows if row.seconds}) > 1
+        ],
+        shared=True,
+        facts={
+            "methods": found,
+            "budget": budget,
+            "problems": {title: _description(PROBLEMS[title]) for title in measured},
+        },
+    )
 
 
 def _version(name: str) -> dict[str, str]:
     """The method's version, or why it is missing and how to install it."""
-    results, problem = _work("version", name)
-    answer: dict[str, str] = results[0] if results else {"missing": problem}
+    given = {"method": name}
+    environment = METHODS[name].environment
+    results, failure = process.measure(f"{_TASKS}:version", given, environment=environment)
+    answer = results[0] if results else {"missing": failure}
     return answer | ({"how": METHODS[name].how} if "missing" in answer else {})
 
 
@@ -105,132 +146,64 @@ def _missing(method: dict[str, str]) -> str:
     return f"{method['missing']}; {method['how']}"
 
 
-def _method_rows(
+def _unknown(title: str, name: str, sizes: Sequence[int], why: str) -> list[_Row]:
+    return [_Row(problem=title, size=size, method=name, note=why) for size in sizes]
+
+
+def _measured(
     title: str, name: str, sizes: list[int], budget: float, ranks: int | None = None
-) -> Iterator[_Row]:
-    """One method's rows of one problem, extrapolated where they took too long to measure.
-
-    Sizes that were measured for the law of growth alone are among them.
-    """
-    task, adapts = PROBLEMS[title].task, METHODS[name].adapts
-    given = {"problem": title, "sizes": sizes, "budget": budget}
-    found, problem = _work(task, name, given, 5 * budget * (len(sizes) + 1), ranks)
-    results = {result["size"]: result for result in found}
-    times = {size: result["seconds"] for size, result in results.items()}
-    growth: dict[str, Any] = {}
-    if task == "speed" and results:
-        # A change of backend is no growth.
-        last = results[max(results)]["form"]
-        alike = (size for size in times if results[size]["form"] == last or not adapts)
-        growth = exponents({size: times[size] for size in alike})
-    for size in sorted({*sizes, *results}):
-        row = _Row(problem=title, size=size, method=name, **growth)
-        if size in results:
-            yield replace(row, **results[size])
-        elif problem or not times or adapts:
-            yield replace(row, note=problem)
-        else:
-            yield replace(row, seconds=fit_growth(times)(size), extrapolated=True)
+) -> list[_Row]:
+    """One method's rows of one problem; more sizes are among them that its law was fitted to."""
+    task, method = PROBLEMS[title].task, METHODS[name]
+    results, failure = process.measure(
+        f"{_TASKS}:{task}",
+        {"method": name, "problem": title, "sizes": sizes, "budget": budget},
+        environment=method.environment,
+        ranks=ranks,
+        seconds=5 * budget * (len(sizes) + 1),
+    )
+    rows = [_Row(problem=title, method=name, **result) for result in results]
+    done = {row.size for row in rows}
+    rows += _unknown(title, name, [size for size in sizes if size not in done], failure)
+    if task == "speed":
+        known = [row for row in rows if row.seconds and not row.extrapolated]
+        if method.adapts:  # a change of backend is no growth
+            known = [row for row in known if row.form == known[-1].form]
+        add_growth(rows, known)
+    return rows
 
 
-def _ranks(title: str, sizes: list[int], budget: float) -> Iterator[_Row]:
+def _on_ranks(title: str, sizes: list[int], budget: float) -> list[_Row]:
     """Our velocity on one rank and on two, each with a core of its own."""
     if missing := process.why_not_on(2):
-        yield from (_Row(problem=title, size=n, method=OURS, note=missing) for n in sizes)
-        return
-    alone, both = (list(_method_rows(title, OURS, sizes, budget, count)) for count in (1, 2))
-    yield from (replace(row, form="1 rank, a core each") for row in alone)
+        return _unknown(title, OURS, sizes, missing)
+    alone, both = (_measured(title, OURS, sizes, budget, count) for count in (1, 2))
     for one, two in zip(alone, both, strict=True):
-        row = replace(two, form="2 ranks, a core each")
-        if one.seconds and two.seconds:
-            speedup = one.seconds / two.seconds
-            row = replace(row, speedup=speedup, note=f"speed-up {speedup:.2f}")
-        yield row
+        one.form, two.form = "1 rank, a core each", "2 ranks, a core each"
+        two.compare_with_one_rank(one)
+    return alone + both
 
 
-def _work(
-    task: str,
-    name: str,
-    given: dict[str, Any] | None = None,
-    seconds: float = 0.0,
-    ranks: int | None = None,
-) -> tuple[list[dict[str, Any]], str]:
-    """Do a task of a method in a process of its own."""
-    return process.measure(
-        f"meanformer.scripts.bench.velocity:{task}",
-        {"method": name, **(given or {})},
-        environment=METHODS[name].environment,
-        ranks=ranks,
-        seconds=seconds,
-    )
-
-
-def _compared(problem: Problem, rows: list[_Row], facts: dict[str, Any]) -> Iterator[_Row]:
+def _compare(problem: Problem, rows: list[_Row], facts: dict[str, Any]) -> None:
     """Add to a problem's rows the ratio to ours, and for direct sums the fraction of the peak."""
     ours = {row.size: row.seconds for row in rows if row.method == OURS}
     for row in rows:
-        seconds, basis = row.seconds, ours.get(row.size)
-        if seconds and basis and row.method != OURS:
-            row = replace(row, ratio=seconds / basis)
-        if seconds and problem.backend == "direct":
-            pair = seconds / row.size**2
-            nanoseconds = pair * facts["cores"] * 1e9
-            fraction = flops_per_pair(problem.space.dimension) / pair / facts["peak_flops"]
-            note = f"{nanoseconds:.2f} ns a pair and core, {fraction:.0%} of the peak"
-            row = replace(row, pair_ns=nanoseconds, peak_fraction=fraction, note=note)
-        yield row
+        if not row.seconds:
+            continue
+        basis = ours.get(row.size)
+        if basis and row.method != OURS:
+            row.ratio = row.seconds / basis
+        if problem.backend == "direct":
+            pair = row.seconds / row.size**2
+            flops = flops_per_pair(problem.space.dimension)
+            row.pair_ns = pair * facts["cores"] * 1e9
+            row.peak_fraction = flops / pair / facts["peak_flops"]
+            row.note = f"{row.pair_ns:.2f} ns a pair and core, {row.peak_fraction:.0%} of the peak"
 
 
-def _report(
-    facts: dict[str, Any], methods: dict[str, dict[str, str]], budget: float, rows: list[_Row]
-) -> Report:
-    """The rows with what the table and the JSON file say about them."""
-    titles = {row.problem: [each for each in rows if each.problem == row.problem] for row in rows}
-    tolerances = {title: PROBLEMS[title].tolerance for title in titles}
-    return Report(
-        "attention",
-        facts,
-        rows,
-        columns=(
-            Column("problem", lambda row: f"{row.problem}, to {tolerances[row.problem]:.0e}"),
-            Column("N", lambda row: whole(row.size), right=True),
-            Column("method", lambda row: row.method),
-            Column("seconds", lambda row: _guess(row, row.seconds, "-"), right=True),
-            Column("x ours", lambda row: _guess(row, row.ratio), right=True),
-            Column("error", lambda row: number(row.error, ".0e"), right=True),
-            Column("growth", lambda row: growth_text(row.growth, row.growth_last)),
-            Column("", lambda row: "; ".join(filter(None, (row.form, row.note))), wraps=True),
-        ),
-        bold=lambda row: row.method == OURS,
-        about=[
-            f"measured peak: {facts['peak_flops'] / 1e9:.0f} GFlop/s (double precision, all cores)",
-            "every method uses all cores",
-            *(
-                f"{name}: {_missing(method) if 'missing' in method else method['version']}"
-                for name, method in methods.items()
-                if "missing" in method or name != OURS
-            ),
-        ],
-        footnotes={key: text.format(budget=budget) for key, text in _FOOTNOTES.items()},
-        panels=[
-            partial(_draw, title=title, rows=here)
-            for title, here in titles.items()
-            if PROBLEMS[title].task == "speed"
-            and len({row.size for row in here if row.seconds}) > 1
-        ],
-        shared=True,
-        facts={
-            "methods": methods,
-            "budget": budget,
-            "problems": {title: _description(PROBLEMS[title]) for title in titles},
-        },
-    )
-
-
-def _guess(row: _Row, value: float | None, otherwise: str = "") -> str:
-    """A number, marked if it is extrapolated."""
-    mark = "~" if row.extrapolated and value is not None else ""
-    return mark + number(value, ".3g", otherwise)
+def flops_per_pair(dimension: int) -> int:
+    """The least operations of one pair: logit, shift, exponential, Z and moment."""
+    return 2 * dimension + 1 + EXP_FLOPS + 2 * (1 + dimension)
 
 
 def _description(problem: Problem) -> dict[str, Any]:
@@ -250,16 +223,16 @@ def _description(problem: Problem) -> dict[str, Any]:
 
 def _draw(panel: Any, title: str, rows: list[_Row]) -> None:
     """Time against N, a curve a method; guides of slope 1 and 2 start at our first point."""
-    curves, guides = [], []
     for method, colour in _COLOURS.items():
         here = [row for row in rows if row.method == method]
         known, guesses = (
             [(row.size, row.seconds) for row in here if row.seconds and row.extrapolated is guessed]
             for guessed in (False, True)
         )
-        curves.append(Curve(method, colour, known, 2.4 if method == OURS else 1.4))
-        curves.append(Curve(method, colour, guesses and [*known[-1:], *guesses], dashed=True))
+        width = 2.4 if method == OURS else 1.4
+        draw_curve(panel, known, "o-", color=colour, lw=width, label=method)
+        draw_curve(panel, guesses and [*known[-1:], *guesses], "--", color=colour, lw=1.4)
         if method == OURS and known:
-            end = max(row.size for row in rows)
-            guides = [(known[0], end, slope) for slope in (1, 2)]
-    draw_curves(panel, title, ("points N (and N targets)", "seconds"), curves, guides)
+            for slope in (1, 2):
+                draw_guide(panel, known[0], max(row.size for row in rows), slope)
+    label(panel, title, "points N (and N targets)", "seconds")

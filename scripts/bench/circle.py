@@ -9,6 +9,7 @@ a convolution, which a Fourier transform does on equal grids.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ import numpy.typing as npt
 from scipy import fft
 
 from meanformer.arrays import Array
+from meanformer.integrators.explicit import RK4
+from meanformer.integrators.stepper import Rate
 
 #: Whose density it is: of our solver, in as few steps as do, of the peer, and ours again.
 OURS, PEER, OWN_STEPS = "ours", "Lax-Friedrichs", "ours, own steps"
@@ -37,19 +40,16 @@ def equal_angles(size: int) -> Array:
     return np.multiply(2 * np.pi / size, np.arange(size))
 
 
-class Velocity:
-    """v of densities on the equal grid of n angles, by two Fourier transforms."""
+def velocity_on(size: int) -> Callable[[Array], Array]:
+    """From rho to v on the equal grid of n angles, ``shape=(n,)`` both, by Fourier transforms."""
+    angles = equal_angles(size)
+    kernel = -np.sin(angles) * np.exp(BETA * np.cos(angles))
+    factors = fft.rfft(kernel) * (2 * np.pi / size)
 
-    def __init__(self, size: int) -> None:
-        angles = equal_angles(size)
-        kernel = -np.sin(angles) * np.exp(BETA * np.cos(angles))
-        self._factors = fft.rfft(kernel) * (2 * np.pi / size)
-        self._size = size
+    def velocity(density: Array) -> Array:
+        return fft.irfft(fft.rfft(density) * factors, size)
 
-    def __call__(self, density: Array) -> Array:
-        """From the density to its velocity, ``shape=(n,)`` both."""
-        velocity: Array = fft.irfft(fft.rfft(density) * self._factors, self._size)
-        return velocity
+    return velocity
 
 
 class Solution(NamedTuple):
@@ -67,29 +67,23 @@ class Solution(NamedTuple):
         """At any angles, ``shape=(n,)``."""
         modes = np.arange(len(self.coefficients))
         doubled = np.where(modes == 0, 1, 2) * self.coefficients
-        values: Array = (np.exp(1j * np.outer(angles, modes)) @ doubled).real
-        return values
+        return (np.exp(1j * np.outer(angles, modes)) @ doubled).real
 
 
 @cache
 def fourier_solution(size: int = 512, steps: int = 2000) -> Solution:
     """The solution by a Fourier pseudo-spectral method on ``size`` angles, and Runge's in time."""
-    velocity = Velocity(size)
+    velocity = velocity_on(size)
     derivative = 1j * np.arange(size // 2 + 1)
     step = END / steps
 
-    def rate(density: Array) -> Array:
-        change: Array = fft.irfft(-derivative * fft.rfft(density * velocity(density)), size)
-        return change
+    def rate(density: Array, time: float) -> Rate:
+        return Rate(fft.irfft(-derivative * fft.rfft(density * velocity(density)), size))
 
     density = initial_density(equal_angles(size))
     largest = 0.0
     for _ in range(steps):
-        first = rate(density)
-        second = rate(density + step / 2 * first)
-        third = rate(density + step / 2 * second)
-        fourth = rate(density + step * third)
-        density = density + step / 6 * (first + 2 * (second + third) + fourth)
+        density = RK4.step(density, 0.0, step, rate(density, 0.0), tendency=rate).after
         largest = max(largest, float(np.abs(velocity(density)).max()))
     return Solution(fft.rfft(density)[:-1] / size, largest)
 
@@ -118,7 +112,7 @@ class LaxFriedrichs:
         self.angles = equal_angles(size)
         self.steps = int(np.ceil(END * largest_speed / width))
         self._half_courant = END / self.steps / (2 * width)
-        self._velocity = Velocity(size)
+        self._velocity = velocity_on(size)
         # With the neighbours of the ends.
         self._density, self._flux = np.empty(size + 2), np.empty(size + 2)
 

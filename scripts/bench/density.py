@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from functools import cache, partial
 from itertools import islice
@@ -54,7 +53,6 @@ _STEPS = (3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128)
 # A stage on as many cells takes twice the time of one on very few.
 _CELLS_THAT_DOUBLE = 80
 _LARGEST_COST = 1500.0
-_NONE = "no computation that was tried is as accurate"
 
 
 def sphere(level: int, temperature: float, whole: str, seconds: float) -> Iterator[Result]:
@@ -67,49 +65,56 @@ def sphere(level: int, temperature: float, whole: str, seconds: float) -> Iterat
         seconds: Steps are taken for so long, but at least ``_LEAST_STEPS``.
 
     Yields:
-        A result for each part of it and one for all: the least seconds of all steps and, of that,
-        the most of all ranks.
+        A result for each part of it and one for all: the least seconds of all steps, each of which
+        takes as long as on the slowest rank.
     """
     comm = MPI.COMM_WORLD
     attention = Attention(beta=BETA)
     domain = icosphere(comm, level=level)
     solver = DensitySolver(domain, attention, DEGREE, START.density, temperature=temperature)
-    solver.step(_FAR)  # compiles
-    samples: list[Array] = []
-    began = time.perf_counter()
-    proceed = True
-    while proceed:
+    samples: list[list[float]] = []
+
+    def step() -> None:
         before = solver.wall_time
-        comm.barrier()
-        start = time.perf_counter()
         solver.step(_FAR)
-        taken = time.perf_counter() - start
-        sample = np.array([*(now - before[part] for part, now in solver.wall_time.items()), taken])
-        comm.Allreduce(MPI.IN_PLACE, sample, op=MPI.MAX)
-        samples.append(sample)
-        late = time.perf_counter() - began > seconds
-        proceed = comm.bcast(len(samples) < (_LEAST_STEPS if late else _MOST_STEPS))
+        samples.append([now - before[part] for part, now in solver.wall_time.items()])
+
+    solver.step(_FAR)  # compiles
+    _, times = best_time(step, _MOST_STEPS, seconds, _LEAST_STEPS + 1, comm)
+    parts = np.array(samples[1:])
+    comm.Allreduce(MPI.IN_PLACE, parts, op=MPI.MAX)
+    least = dict(zip(solver.wall_time, parts.min(axis=0), strict=True))
+    least[whole] = times["seconds"]
     diffusion = solver.diffusion
     stages = len(imex.BY_DEGREE[DEGREE].weights if diffusion else ssp.BY_DEGREE[DEGREE].rows)
     divided = stages if whole == "stage" else 1
     size = comm.allreduce(solver.values.size)
-    more: Result = {
-        whole: {"resident_bytes": comm.allreduce(resident_bytes("at most"), op=MPI.MAX)}
-    }
-    if diffusion:
-        more["diffusion"] = {"iterations": diffusion.iterations / diffusion.solutions}
-    what = [*solver.wall_time, whole]
+    resident = comm.allreduce(resident_bytes("at most"), op=MPI.MAX)
     solver.close()
-    if comm.rank == 0:
-        for part, least in zip(what, np.min(samples, axis=0).tolist(), strict=True):
-            yield {
-                "what": part,
-                "size": size,
-                "seconds": least / divided,
-                "repetitions": len(samples),
-                "stages": stages // divided,
-                **more.get(part, {}),
-            }
+    if comm.rank > 0:
+        return
+    more: dict[str, Result] = {whole: {"resident_bytes": resident}}
+    if diffusion:
+        share = least["diffusion"] / least[whole]
+        iterations = diffusion.iterations / diffusion.solutions
+        note = f"{share:.0%} of the step; {iterations:.1f} iterations a solve"
+        more["diffusion"] = {"iterations": iterations, "note": note}
+    else:
+        ratio = least["attention"] / least["residual"]
+        rate = size * stages / least["residual"] / comm.size
+        note = f"{ratio:.2f} of the residual"
+        more["attention"] = {"ratio": ratio, "note": note, "wanted": "≤ 1"}
+        note = f"{rate / 1e6:.1f} million unknowns a second and core"
+        more["residual"] = {"rate": rate, "note": note, "wanted": "≥ 6 million"}
+    for what, taken in least.items():
+        yield {
+            "what": what,
+            "size": size,
+            "seconds": taken / divided,
+            "repetitions": len(parts),
+            "stages": stages // divided,
+            **more.get(what, {}),
+        }
 
 
 def accuracy(sizes: list[int]) -> Iterator[Result]:
@@ -126,17 +131,18 @@ def accuracy(sizes: list[int]) -> Iterator[Result]:
         peer = LaxFriedrichs(size, fourier_solution().largest_speed)
         density, times = best_time(peer.solve, _REPETITIONS, _LONG_ENOUGH, 2)
         error = _distance(density, peer.angles, 2 * np.pi / size)
+        result = {"what": PEER, "size": size, "wanted": "≥ 100" if size == 10_000 else ""}
         cheapest = [(degree, *pair) for degree in (1, 2, 3) for pair in as_accurate(degree, error)]
         if not cheapest:
-            yield {"what": PEER, "size": size, "note": _NONE}
+            yield result | {"note": "no computation that was tried is as accurate"}
             continue
         ours = {one: _ours(*one) for one in cheapest}
         degree, cells, _ = best = min(ours, key=lambda one: ours[one]["seconds"])
         yield ours[best]
-        yield _ours(degree, cells, 1, own_steps=True)
+        yield _ours(degree, cells, None)
         ratio = times["seconds"] / ours[best]["seconds"]
         note = f"{peer.steps} steps; {ratio:.1f} times our seconds"
-        yield {"what": PEER, "size": size, "error": error, "ratio": ratio, "note": note} | times
+        yield result | times | {"error": error, "ratio": ratio, "note": note}
 
 
 def as_accurate(degree: int, error: float) -> Iterator[tuple[int, int]]:
@@ -151,23 +157,22 @@ def as_accurate(degree: int, error: float) -> Iterator[tuple[int, int]]:
     return islice((pair for pair in cheap if error_of_ours(degree, *pair) <= error), 1)
 
 
-def _ours(degree: int, cells: int, steps: int, own_steps: bool = False) -> Result:
-    """The result of ours in a number of steps, or of its own ones."""
-    solve = partial(_solve, degree, cells, steps, own_steps)
+def _ours(degree: int, cells: int, steps: int | None) -> Result:
+    solve = partial(_solve, degree, cells, steps)
     solver, times = best_time(solve, _REPETITIONS, _LONG_ENOUGH, 2)
     return times | {
-        "what": OWN_STEPS if own_steps else OURS,
+        "what": OURS if steps else OWN_STEPS,
         "size": cells * (degree + 1),
-        "error": error_of_ours(degree, cells, steps, own_steps),
+        "error": error_of_ours(degree, cells, steps),
         "note": f"degree {degree}, {cells} cells, {solver.steps} steps",
     }
 
 
 @cache
-def error_of_ours(degree: int, cells: int, steps: int, own_steps: bool = False) -> float:
+def error_of_ours(degree: int, cells: int, steps: int | None) -> float:
     """The error of our density on the circle at the end, in L1; infinite if steps are too long."""
     try:
-        solver = _solve(degree, cells, steps, own_steps)
+        solver = _solve(degree, cells, steps)
     except ArithmeticError:
         return np.inf
     density = (solver.values @ solver.elements.basis.T).ravel()
@@ -175,11 +180,11 @@ def error_of_ours(degree: int, cells: int, steps: int, own_steps: bool = False) 
     return _distance(density, _angles(solver.points), weights)
 
 
-def _solve(degree: int, cells: int, steps: int, own_steps: bool) -> DensitySolver:
-    """Our solver at the end, after equal steps, or as short ones as it thinks fit."""
-    solver, start = _solver_and_start(degree, cells, own_steps)
+def _solve(degree: int, cells: int, steps: int | None) -> DensitySolver:
+    """Our solver at the end, after equal steps, or, for None, as short ones as it thinks fit."""
+    solver, start = _solver_and_start(degree, cells, own_steps=steps is None)
     solver.values, solver.time, solver.steps = start, 0.0, 0
-    for end in np.linspace(0, END, steps + 1)[1:]:
+    for end in np.linspace(0, END, (steps or 1) + 1)[1:]:
         advance(solver, end)
     return solver
 

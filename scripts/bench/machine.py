@@ -6,7 +6,6 @@ import os
 import platform
 import resource
 import sys
-import time
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +20,7 @@ from threadpoolctl import threadpool_info
 
 import meanformer
 from meanformer.scripts.bench.process import cores
+from meanformer.scripts.bench.timing import best_time
 
 _LANES = 1024
 _STEPS = 16
@@ -96,10 +96,5 @@ def peak_flops() -> float:
     count = min(len(cores()), numba.config.NUMBA_NUM_THREADS)
     values = np.ones((count, _LANES))
     numba.set_num_threads(count)
-    _multiply_add(values, 0.999, 1e-3, 1)
-    best = np.inf
-    for _ in range(5):
-        start = time.perf_counter()
-        _multiply_add(values, 0.999, 1e-3, _ROUNDS)
-        best = min(best, time.perf_counter() - start)
-    return 2 * values.size * _STEPS * _ROUNDS / best
+    _, times = best_time(lambda: _multiply_add(values, 0.999, 1e-3, _ROUNDS), 5)
+    return float(2 * values.size * _STEPS * _ROUNDS / times["seconds"])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,12 +25,7 @@ _FLAGS = os.environ.get("CXXFLAGS", "-march=native")
 
 
 class Prepared(NamedTuple):
-    """A method ready to be timed: everything compiled, arrays where it wants them.
-
-    Attributes:
-        velocity: Computes the velocities from points and weights, ``shape=(m, d)``.
-        form: Which of its forms this is.
-    """
+    """A method, in one of its forms, ready to compute velocities, ``shape=(m, d)``."""
 
     velocity: Callable[[], Array]
     form: str
@@ -79,23 +74,21 @@ def _pykeops(problem: Problem, measure: Measure) -> Prepared:
     total = reduction("Exp((X|Y) - B) * V", given, "Sum", axis=1)
 
     def softmax(count: int) -> Array:
-        means: Array = average(keys[:count], points, weights, points, backend="CPU")
-        return means
+        return average(keys[:count], points, weights, points, backend="CPU")
 
     def shifted(count: int) -> Array:
         bound = np.linalg.norm(keys[:count], axis=1) * np.linalg.norm(points, axis=1).max()
         values = np.hstack([weights, weights * points])
-        sums: Array = total(keys[:count], points, values, bound[:, None], backend="CPU")
+        sums = total(keys[:count], points, values, bound[:, None], backend="CPU")
         return sums[:, 1:] / sums[:, :1]
 
     return _fastest(problem, measure, {"SumSoftMaxWeight": softmax, "Sum of Exp, shifted": shifted})
 
 
 def _keops_environment() -> dict[str, str]:
-    """OpenMP's threads, and the compiler's best flags in a cache of their own.
+    """OpenMP's threads, and the compiler's best flags.
 
-    KeOps compiles with -O3 for any processor, unless CXXFLAGS says more, and does not see from the
-    name of a cached library which flags it was made with.
+    These have a cache of their own: KeOps does not see which flags a library was made with.
     """
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     folder = home / ("keops-bench" + "".join(c if c.isalnum() else "-" for c in _FLAGS))
@@ -116,8 +109,7 @@ def _torch(problem: Problem, measure: Measure) -> Prepared:
 
     def fused(count: int) -> Array:
         product = torch.nn.functional.scaled_dot_product_attention
-        velocity: Array = product(keys[:, :, :count], points, points, **options)[0, 0].numpy()
-        return velocity
+        return product(keys[:, :, :count], points, points, **options)[0, 0].numpy()
 
     def matrix(count: int) -> Array:
         with choice.sdpa_kernel(choice.SDPBackend.MATH):
@@ -137,23 +129,19 @@ def _numpy(problem: Problem, measure: Measure) -> Prepared:
     keys, points, weights = _keys(problem, measure), measure.points, measure.weights
     pool = ThreadPoolExecutor(int(os.environ["BENCH_THREADS"]))
 
-    def block(means: Array, start: int, stop: int) -> None:
-        logits = keys[start:stop] @ points.T
+    def block(keys: Array) -> Array:
+        logits = keys @ points.T
         logits -= logits.max(axis=1, keepdims=True)
         np.exp(logits, out=logits)
         logits *= weights
-        means[start:stop] = (logits @ points) / logits.sum(axis=1, keepdims=True)
+        return (logits @ points) / logits.sum(axis=1, keepdims=True)
 
     def velocity(count: int, rows: int) -> Array:
-        means = np.empty_like(keys[:count])
-        starts = range(0, count, rows)
-        list(pool.map(lambda start: block(means, start, min(start + rows, count)), starts))
-        return means
+        blocks = (keys[start : min(start + rows, count)] for start in range(0, count, rows))
+        return np.vstack(list(pool.map(block, blocks)))
 
     sizes = [max(1, 2**power // len(points)) for power in (18, 20, 22)]
-    forms: dict[str, Any] = {
-        f"blocks of {rows} targets": partial(velocity, rows=rows) for rows in sizes
-    }
+    forms = {f"blocks of {rows} targets": partial(velocity, rows=rows) for rows in sizes}
     return _fastest(problem, measure, forms)
 
 
@@ -163,9 +151,9 @@ def _keys(problem: Problem, measure: Measure) -> Array:
 
 
 def _fastest(
-    problem: Problem, measure: Measure, forms: dict[str, Callable[[int], Array]]
+    problem: Problem, measure: Measure, forms: Mapping[str, Callable[[int], Array]]
 ) -> Prepared:
-    """The fastest of several forms, each a function of the number of targets; all are run once."""
+    """The fastest of its forms, each a function of the number of targets; all are run once."""
     few = max(1, min(len(measure.targets), int(_PAIRS_FOR_CHOOSING / len(measure.points))))
 
     def seconds(name: str) -> float:
@@ -174,7 +162,7 @@ def _fastest(
         forms[name](few)
         return time.perf_counter() - start
 
-    name = min(forms, key=seconds) if len(forms) > 1 else next(iter(forms))
+    name = min(forms, key=seconds)
     targets = measure.targets
     return Prepared(lambda: problem.space.tangent(targets, forms[name](len(targets))), name)
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from meanformer.scripts.bench import machine, process
 from meanformer.scripts.bench.circle import BETA, END, OURS, OWN_STEPS, PEER
 from meanformer.scripts.bench.report import (
-    Column,
-    Curve,
     Report,
     Row,
-    draw_curves,
+    add_growth,
+    annotate,
+    draw_curve,
+    draw_guide,
+    label,
     number,
     whole,
 )
-from meanformer.scripts.bench.timing import exponents, growth_text
 
 #: What ``--problems`` allows.
 GROUPS = ("stage", "noise", "growth", "circle")
@@ -54,7 +57,7 @@ _FOOTNOTES = {
 _LINES = {OURS: _COLOURS["attention"], OWN_STEPS: "#7fbcbc", PEER: "#767676"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Row(Row):
     """A part of a stage or a step, or a computation on the circle."""
 
@@ -64,6 +67,21 @@ class _Row(Row):
     rate: float | None = None
     iterations: float | None = None
     wanted: str = ""
+
+    @property
+    def bold(self) -> bool:
+        return self.what in _WHOLE
+
+    def cells(self) -> dict[str, str]:
+        return {
+            "problem": self.problem,
+            "unknowns": whole(self.size) if self.size else "",
+            "what": self.what,
+            "seconds": number(self.seconds, ".3g", "-"),
+            "error": number(self.error, ".1e"),
+            "": self.note,
+            "wanted": self.wanted,
+        }
 
 
 def run(
@@ -82,118 +100,73 @@ def run(
     """
     facts = machine.describe(_LIBRARIES)
     rows: list[_Row] = []
-    for group in (group for group in GROUPS if group in groups):
-        if group == "circle":
-            rows += _circle(sizes or SIZES, say)
-        elif group == "growth":
-            rows += _growth(levels or LEVELS, say)
-        else:
-            measured = _stages if group == "stage" else _steps_with_noise
-            for level in levels or (LEVEL,):
-                rows += measured(level, say)
-    return Report(
-        "pde",
-        facts,
-        rows,
-        columns=(
-            Column("problem", lambda row: row.problem),
-            Column("unknowns", lambda row: whole(row.size) if row.size else "", right=True),
-            Column("what", lambda row: row.what),
-            Column("seconds", lambda row: number(row.seconds, ".3g", "-"), right=True),
-            Column("error", lambda row: number(row.error, ".1e"), right=True),
-            Column("", lambda row: row.note, wraps=True),
-            Column("wanted", lambda row: row.wanted),
-        ),
-        bold=lambda row: row.what in _WHOLE,
-        footnotes=_FOOTNOTES,
-        panels=list(_panels([row for row in rows if row.seconds is not None])),
-    )
+    if "stage" in groups:
+        for level in levels or (LEVEL,):
+            rows += _stages(level, say)
+    if "noise" in groups:
+        for level in levels or (LEVEL,):
+            title = f"S², level {level}: a step with noise"
+            say(title)
+            rows += _sphere(title, "step", level, TEMPERATURE)
+    if "growth" in groups:
+        rows += _growth(levels or LEVELS, say)
+    if "circle" in groups:
+        say(_CIRCLE)
+        points = list(sizes or SIZES)
+        rows += _rows(_CIRCLE, PEER, "accuracy", {"sizes": points}, 60.0 * len(points))
+    panels = list(_panels([row for row in rows if row.seconds is not None]))
+    return Report("pde", facts, rows, _FOOTNOTES, panels)
 
 
-def _stages(level: int, say: Callable[[str], None]) -> Iterator[_Row]:
+def _stages(level: int, say: Callable[[str], None]) -> list[_Row]:
     """The parts of a stage, on one rank and on two."""
-    alone = 0.0
-    for ranks in (1, 2):
-        title = f"S², level {level}: a stage, {ranks} rank{'s'[: ranks - 1]}"
-        say(title)
-        rows = _sphere(title, "stage", level, ranks=ranks)
-        seconds = {what: row.seconds or 0.0 for what, row in rows.items()}
-        if "residual" in rows:
-            ratio, stage = seconds["attention"] / seconds["residual"], seconds["stage"]
-            rate = rows["residual"].size / seconds["residual"] / ranks
-            note = f"{rate / 1e6:.1f} million unknowns a second and core"
-            _add(rows, "attention", ratio=ratio, note=f"{ratio:.2f} of the residual", wanted="≤ 1")
-            _add(rows, "residual", rate=rate, note=note, wanted="≥ 6 million")
-            if alone:
-                _add(rows, "stage", speedup=alone / stage, note=f"speed-up {alone / stage:.2f}")
-            alone = stage
-        yield from rows.values()
-
-
-def _steps_with_noise(level: int, say: Callable[[str], None]) -> Iterator[_Row]:
-    """The parts of an implicit-explicit step."""
-    title = f"S², level {level}: a step with noise"
-    say(title)
-    rows = _sphere(title, "step", level, TEMPERATURE)
-    if "diffusion" in rows:
-        share = (rows["diffusion"].seconds or 0.0) / (rows["step"].seconds or 1.0)
-        iterations = rows["diffusion"].iterations
-        note = f"{share:.0%} of the step; {iterations:.1f} iterations a solve"
-        _add(rows, "diffusion", note=note)
-    yield from rows.values()
-
-
-def _growth(levels: Sequence[int], say: Callable[[str], None]) -> Iterator[_Row]:
-    """Stages on finer and finer meshes, each in a process of its own, and its memory."""
     rows: list[_Row] = []
+    for ranks, words in ((1, "1 rank"), (2, "2 ranks")):
+        title = f"S², level {level}: a stage, {words}"
+        say(title)
+        found = _sphere(title, "stage", level, ranks=ranks)
+        if rows:
+            found[-1].compare_with_one_rank(rows[-1])
+        rows += found
+    return rows
+
+
+def _growth(levels: Sequence[int], say: Callable[[str], None]) -> list[_Row]:
+    """Stages on finer and finer meshes, each in a process of its own, and its memory."""
+    rows = []
     for level in levels:
         say(f"{_GROWTH}, level {level}")
-        row = _sphere(_GROWTH, "stage", level)["stage"]
-        memory = row.note or f"{(row.resident_bytes or 0) / 1e9:.2f} GB resident"
-        wanted = "< 6 GB" if level == 7 and not row.note else ""
-        rows.append(replace(row, note=f"level {level}; {memory}", wanted=wanted))
-    growth: dict[str, Any] = exponents({row.size: row.seconds for row in rows if row.seconds})
-    rows = [replace(row, **growth) for row in rows]
-    if growth:
-        note = f"{rows[-1].note}; {growth_text(**growth)}"
-        wanted = ", ".join(filter(None, (rows[-1].wanted, "≤ N^1.1")))
-        rows[-1] = replace(rows[-1], note=note, wanted=wanted)
-    yield from rows
-
-
-def _circle(sizes: Sequence[int], say: Callable[[str], None]) -> Iterator[_Row]:
-    """The peer, and the fastest of ours that is as accurate."""
-    say(_CIRCLE)
-    given = {"sizes": list(sizes)}
-    for row in _rows(_CIRCLE, PEER, "accuracy", given, 60.0 * len(sizes)):
-        asked = row.what == PEER and row.size == SIZES[-1]
-        yield replace(row, wanted="≥ 100") if asked else row
+        row = _sphere(_GROWTH, "stage", level)[-1]
+        if row.resident_bytes:
+            row.note = f"{row.resident_bytes / 1e9:.2f} GB resident"
+            row.wanted = "< 6 GB" if level == 7 else ""
+        row.note = f"level {level}; {row.note}"
+        rows.append(row)
+    add_growth(rows, rows)
+    last = rows[-1]
+    if last.growth is not None:
+        last.note += f"; {last.growth_text}"
+        last.wanted = ", ".join(filter(None, (last.wanted, "≤ N^1.1")))
+    return rows
 
 
 def _sphere(
     title: str, whole: str, level: int, temperature: float = 0.0, ranks: int = 1
-) -> dict[str, _Row]:
-    """Rows by the parts of a stage or a step, the last of all of it."""
+) -> list[_Row]:
+    """Rows of the parts of a stage or a step, the last of all of it."""
     given = {"level": level, "temperature": temperature, "whole": whole, "seconds": _SECONDS}
-    rows = _rows(title, whole, "sphere", given, 10 * _SECONDS, ranks)
-    return {row.what: row for row in rows}
+    return _rows(title, whole, "sphere", given, 10 * _SECONDS, ranks)
 
 
 def _rows(
     title: str, what: str, task: str, given: dict[str, Any], seconds: float, ranks: int = 1
 ) -> list[_Row]:
     """What a task has found, and a row that says what went wrong, if anything did."""
-    results: list[dict[str, Any]] = []
-    problem = process.why_not_on(ranks) if ranks > 1 else ""
-    if not problem:
-        task = f"meanformer.scripts.bench.density:{task}"
-        results, problem = process.measure(task, given, ranks=ranks, seconds=seconds)
-    failed = [{"what": what, "size": 0, "note": problem}] if problem else []
-    return [_Row(problem=title, ranks=ranks, **found) for found in (*results, *failed)]
-
-
-def _add(rows: dict[str, _Row], what: str, **more: Any) -> None:
-    rows[what] = replace(rows[what], **more)
+    task = f"meanformer.scripts.bench.density:{task}"
+    results, failure = process.measure(task, given, ranks=ranks, seconds=seconds)
+    if failure:
+        results = [*results, {"what": what, "size": 0, "note": failure}]
+    return [_Row(problem=title, ranks=ranks, **result) for result in results]
 
 
 def _panels(rows: Sequence[_Row]) -> Iterator[Callable[[Any], None]]:
@@ -211,44 +184,45 @@ def _draw_parts(panel: Any, rows: Sequence[_Row]) -> None:
     """A bar for each stage, also of a step with noise, made of its parts."""
     bars: dict[str, dict[str, float]] = {}
     for row in rows:
-        times = bars.setdefault(row.problem, {})
-        times[row.what] = 1e6 * (row.seconds or 0.0) * row.ranks / row.size / row.stages
+        times = bars.setdefault(row.problem.replace(": ", "\n").replace("a step", "a stage"), {})
+        part = "else" if row.what in _WHOLE else row.what
+        times[part] = 1e6 * (row.seconds or 0.0) * row.ranks / row.size / row.stages
     for times in bars.values():
-        total = next(times.pop(what) for what in _WHOLE if what in times)
-        times["else"] = max(0.0, total - sum(times.values()))
-    bottoms = [0.0] * len(bars)
+        parts = sum(time for part, time in times.items() if part != "else")
+        times["else"] = max(0.0, times["else"] - parts)
+    ends = np.zeros(len(bars))
     for part, colour in _COLOURS.items():
-        heights = [times.get(part, 0.0) for times in bars.values()]
-        if any(heights):
-            panel.bar(range(len(bars)), heights, 0.6, bottoms, color=colour, label=part)
-        bottoms = [a + b for a, b in zip(bottoms, heights, strict=True)]
-    names = [title.replace(": ", "\n").replace("a step", "a stage") for title in bars]
-    panel.set_xticks(range(len(names)), names, fontsize=8)
-    panel.set_ylabel("microseconds a core and unknown")
+        lengths = [times.get(part, 0.0) for times in bars.values()]
+        if any(lengths):
+            panel.barh(list(bars), lengths, 0.6, ends, color=colour, label=part)
+        ends += lengths
+    panel.invert_yaxis()
+    panel.tick_params(axis="y", labelsize=8)
+    panel.set_xlabel("microseconds a core and unknown")
     panel.set_title("parts of a stage", fontsize=10)
-    panel.legend(frameon=False, fontsize=8, loc="upper left")
+    panel.legend(frameon=False, fontsize=8)
 
 
 def _draw_growth(panel: Any, rows: Sequence[_Row]) -> None:
     """Seconds a stage against unknowns, with the resident set at each point."""
     points = [(float(row.size), row.seconds or 0.0) for row in rows]
-    notes = [f"{(row.resident_bytes or 0) / 1e9:.1f} GB" for row in rows]
-    curve = Curve("stage", _COLOURS["attention"], points, 2.4, notes=notes)
-    start = points[0][0], points[0][1] / 2
-    axes = ("unknowns N", "seconds a stage")
-    draw_curves(panel, "sphere: time and memory", axes, [curve], [(start, points[-1][0], 1)])
+    draw_curve(panel, points, "o-", color=_COLOURS["attention"], lw=2.4)
+    for row, point in zip(rows, points, strict=True):
+        annotate(panel, f"{(row.resident_bytes or 0) / 1e9:.1f} GB", point, xytext=(-7, 0))
+    draw_guide(panel, (points[0][0], points[0][1] / 2), points[-1][0], 1)
+    label(panel, "sphere: time and memory", "unknowns N", "seconds a stage")
     panel.margins(x=0.22, y=0.12)
 
 
 def _draw_circle(panel: Any, rows: Sequence[_Row]) -> None:
     """Seconds against error."""
-    curves = []
     for what, colour in _LINES.items():
         here = [row for row in rows if row.what == what]
-        notes = [f"{whole(row.size)} points" for row in here] if what == PEER else []
         points = [(row.error or 0.0, row.seconds or 0.0) for row in here]
-        curves.append(Curve(what, colour, points, notes=notes))
-    title, axes = "circle: time for the same accuracy", ("error of the density in L1", "seconds")
-    draw_curves(panel, title, axes, curves)
+        draw_curve(panel, points, "o-", color=colour, lw=1.4, label=what)
+        if what == PEER:
+            for row, point in zip(here, points, strict=True):
+                annotate(panel, f"{whole(row.size)} points", point, xytext=(-7, 0))
+    label(panel, "circle: time for the same accuracy", "error of the density in L1", "seconds")
     panel.margins(x=0.45, y=0.15)
     panel.legend(frameon=False, fontsize=8, loc="lower left")

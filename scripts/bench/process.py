@@ -51,13 +51,15 @@ def measure(
         task: A generator function as "module:name", which yields results, flat dictionaries.
         arguments: Its arguments, which JSON can hold.
         environment: Variables to be set; {cores} stands for the number of cores.
-        ranks: So many ranks (by mpirun, if there are several; see ``why_not_on``), each with a core
-            of its own, in place of one process with all cores.
+        ranks: So many ranks (by mpirun, if there are several), each with a core of its own, in
+            place of one process with all cores.
         seconds: What the measurements may take.
 
     Returns:
         The results, and what went wrong, if anything did.
     """
+    if ranks and ranks > 1 and (problem := why_not_on(ranks)):
+        return [], problem
     job = json.dumps([task, arguments, cores() if ranks else []])
     command = [sys.executable, "-P", "-m", __name__, job]
     if ranks and ranks > 1:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import groupby, zip_longest
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 from rich.table import Table
 
+from meanformer.scripts.bench.timing import fit_growth
 from meanformer.scripts.command_line import wide_console
 
 _WIDTH = 132
 _ACROSS = 3
+_RIGHT = {"N", "unknowns", "seconds", "x ours", "error"}
 _SUPERSCRIPTS = {1: "", 2: "²"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
+@dataclass(kw_only=True)
+class Row(ABC):
     """One line of the table and of the JSON file, whose keys docs/benchmarks.md explains."""
 
     problem: str
@@ -33,14 +37,36 @@ class Row:
     speedup: float | None = None
     note: str = ""
 
+    @property
+    @abstractmethod
+    def bold(self) -> bool:
+        """Whether it is printed in bold."""
 
-class Column(NamedTuple):
-    """A column of a table: its head, what it says of a row, and how that is set."""
+    @abstractmethod
+    def cells(self) -> dict[str, str]:
+        """What the table says, by its columns; the first is said once where it stays."""
 
-    name: str
-    text: Callable[[Any], str]
-    right: bool = False
-    wraps: bool = False
+    @property
+    def growth_text(self) -> str:
+        """The exponents of the time's growth, that between the two largest sizes in brackets."""
+        return "" if self.growth is None else f"N^{self.growth:.2f} ({self.growth_last:.2f})"
+
+    def compare_with_one_rank(self, alone: Row) -> None:
+        """Add the speed-up over a row that was measured on one rank, if both were."""
+        if self.seconds and alone.seconds:
+            self.speedup = alone.seconds / self.seconds
+            self.note = f"speed-up {self.speedup:.2f}"
+
+
+def add_growth(rows: Iterable[Row], measured: Iterable[Row]) -> None:
+    """Add to rows with which exponents the time grows over those measured, if they are several."""
+    seconds = {row.size: row.seconds for row in measured if row.seconds}
+    if len(seconds) < 2:
+        return
+    largest = {size: seconds[size] for size in sorted(seconds)[-2:]}
+    for row in rows:
+        row.growth = fit_growth(seconds, np.inf).exponent
+        row.growth_last = fit_growth(largest, np.inf).exponent
 
 
 @dataclass(frozen=True)
@@ -51,8 +77,6 @@ class Report:
         benchmark: Its name.
         machine: See ``machine.describe``.
         rows: In the order of the table.
-        columns: The first one's text is said once where it stays, and a gap follows.
-        bold: Whether a row is printed in bold.
         footnotes: Lines after the table: each is printed if any row has the key it explains.
         panels: Each draws into axes of matplotlib.
         about: Lines before the table.
@@ -63,8 +87,6 @@ class Report:
     benchmark: str
     machine: dict[str, Any]
     rows: Sequence[Row]
-    columns: Sequence[Column]
-    bold: Callable[[Any], bool]
     footnotes: Mapping[str, str]
     panels: Sequence[Callable[[Any], None]]
     about: Sequence[str] = ()
@@ -82,19 +104,16 @@ class Report:
         for text in (*_machine(self.machine), *self.about, ""):
             console.print(text, soft_wrap=True, markup=False)
         table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-        for column in self.columns:
-            table.add_column(
-                column.name,
-                justify="right" if column.right else "left",
-                no_wrap=not column.wraps,
-            )
-        for head, rows in groupby(self.rows, self.columns[0].text):
+        for name in self.rows[0].cells():
+            right = name in _RIGHT
+            table.add_column(name, justify="right" if right else "left", no_wrap=name != "")
+        for _, rows in groupby(self.rows, lambda row: row.problem):
             if table.row_count:
                 table.add_row()
-            for number, row in enumerate(rows):
-                cells = [column.text(row) for column in self.columns[1:]]
-                style = "bold" if self.bold(row) else None
-                table.add_row("" if number else head, *cells, style=style)
+            for place, row in enumerate(rows):
+                head, *cells = row.cells().values()
+                style = "bold" if row.bold else None
+                table.add_row("" if place else head, *cells, style=style)
         console.print(table)
         console.print()
         for key, text in self.footnotes.items():
@@ -112,21 +131,18 @@ class Report:
         """
         from matplotlib.figure import Figure
 
-        across = min(_ACROSS, max(1, len(self.panels)))
-        down = max(1, -(-len(self.panels) // across))
+        count = len(self.panels)
+        across = min(_ACROSS, max(1, count))
+        down = max(1, -(-count // across))
         figure = Figure(figsize=(4.4 * across, 3.7 * down), layout="constrained")
         axes = figure.subplots(down, across, squeeze=False, sharey=self.shared).ravel()
-        for panel, draw in zip_longest(axes, self.panels):
-            if draw is None:
-                panel.set_visible(False)
-            else:
-                draw(panel)
+        for panel, draw in zip(axes[:count], self.panels, strict=True):
+            draw(panel)
+        for panel in axes[count:]:
+            panel.set_visible(False)
         if self.shared and self.panels:
-            named = {
-                name: line
-                for panel in axes
-                for line, name in zip(*panel.get_legend_handles_labels(), strict=True)
-            }
+            handles = [panel.get_legend_handles_labels() for panel in axes]
+            named = {name: line for each in handles for line, name in zip(*each, strict=True)}
             figure.legend(named.values(), named, loc="outside lower center", ncols=4, frameon=False)
             for panel in axes:
                 panel.label_outer()
@@ -135,48 +151,30 @@ class Report:
         figure.savefig(file, dpi=150)
 
 
-class Curve(NamedTuple):
-    """A line of a picture: pairs, notes beside them; dashed ones are not named in the legend."""
-
-    label: str
-    colour: str
-    points: Sequence[tuple[float, float]]
-    width: float = 1.4
-    dashed: bool = False
-    notes: Sequence[str] = ()
+def draw_curve(panel: Any, points: Sequence[tuple[float, float]], style: str, **look: Any) -> None:
+    """Draw a curve in doubly logarithmic axes, if it has any points."""
+    if points:
+        panel.loglog(*zip(*points, strict=True), style, ms=4.5, **look)
 
 
-def draw_curves(
-    panel: Any,
-    title: str,
-    axes: tuple[str, str],
-    curves: Sequence[Curve],
-    guides: Sequence[tuple[tuple[float, float], float, int]] = (),
-) -> None:
-    """Draw curves in doubly logarithmic axes.
+def draw_guide(panel: Any, start: tuple[float, float], end: float, slope: int) -> None:
+    """Draw a line of slope 1 or 2 from a point to where it ends horizontally."""
+    x, y = start
+    top = y * (end / x) ** slope
+    panel.loglog((x, end), (y, top), ":", color="#bbb", lw=1)
+    annotate(panel, f"N{_SUPERSCRIPTS[slope]}", (end, top), xytext=(0, 1), va="bottom")
 
-    Args:
-        panel: Axes of matplotlib.
-        title: Of the panel.
-        axes: What is drawn, horizontally and vertically.
-        curves: Those without points are left out.
-        guides: Of slope 1 or 2: where they start, where they end horizontally, the slope.
-    """
+
+def annotate(panel: Any, text: str, point: tuple[float, float], **placed: Any) -> None:
+    """Write a small note left of a point, or above it."""
     small: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "color": "#777"}
-    for curve in (curve for curve in curves if curve.points):
-        style = "--" if curve.dashed else "o-"
-        label = "_" if curve.dashed else curve.label
-        across, up = zip(*curve.points, strict=True)
-        panel.loglog(across, up, style, color=curve.colour, lw=curve.width, ms=4.5, label=label)
-        for note, point in zip(curve.notes, curve.points, strict=False):
-            panel.annotate(note, point, xytext=(-7, 0), ha="right", **small)
-    for (x, y), end, slope in guides:
-        top = y * (end / x) ** slope
-        panel.loglog((x, end), (y, top), ":", color="#bbb", lw=1)
-        name = f"N{_SUPERSCRIPTS[slope]}"
-        panel.annotate(name, (end, top), xytext=(0, 1), ha="right", va="bottom", **small)
+    panel.annotate(text, point, ha="right", **small, **placed)
+
+
+def label(panel: Any, title: str, across: str, up: str) -> None:
+    """Say what doubly logarithmic axes show."""
     panel.set_title(title, fontsize=10)
-    panel.set(xlabel=axes[0], ylabel=axes[1])
+    panel.set(xlabel=across, ylabel=up)
     panel.grid(True, which="major", color="#eee")
 
 

@@ -71,19 +71,3 @@ def fit_growth(seconds: Mapping[int, float], at_most: float = PAIRS) -> GrowthLa
     exponent = at_most if len(seconds) < 2 else min(float(np.polyfit(x, y, 1)[0]), at_most)
     last = int(np.argmax(x))
     return GrowthLaw(float(np.exp(y[last] - exponent * x[last])), exponent)
-
-
-def exponents(seconds: Mapping[int, float]) -> dict[str, float]:
-    """``growth`` over all sizes and ``growth_last`` between the two largest; {} of one size."""
-    if len(seconds) < 2:
-        return {}
-    largest = {size: seconds[size] for size in sorted(seconds)[-2:]}
-    return {
-        name: fit_growth(some, np.inf).exponent
-        for name, some in (("growth", seconds), ("growth_last", largest))
-    }
-
-
-def growth_text(growth: float | None, growth_last: float | None) -> str:
-    """Exponents of a growth, the one between the two largest in brackets."""
-    return "" if growth is None else f"N^{growth:.2f} ({growth_last:.2f})"

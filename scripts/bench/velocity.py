@@ -40,8 +40,8 @@ def speed(problem: str, method: str, sizes: list[int], budget: float) -> Iterato
     """Time a method over sizes as far as the budget allows.
 
     Where the law of growth says that the next size would take longer than ``budget``, the largest
-    size that takes half as long is measured, for the sake of the law, and then no more. A method
-    that adapts has no such law: it is measured at every size.
+    size that takes half as long is measured, for the sake of the law, and then no more: other
+    times are the law's. A method that adapts has no such law: it is measured at every size.
 
     Args:
         problem: Title of what to compute.
@@ -53,20 +53,21 @@ def speed(problem: str, method: str, sizes: list[int], budget: float) -> Iterato
     # A smaller pilot tells more of overheads than of growth: forgotten once there is better.
     known = [pilot] if pilot["size"] == sizes[0] else []
     yield from known
+    left = sizes[len(known) :]
     extended = False
-    for size in sizes[len(known) :]:
-        wanted = 0
-        while wanted != size:
-            measured = {result["size"]: result["seconds"] for result in known or [pilot]}
-            wanted, law = size, fit_growth(measured)
-            if law(size) > budget and not METHODS[method].adapts:
-                wanted = int(law.size(budget / 2))
-                if extended or wanted < _WORTHWHILE * max(measured):
-                    yield from [] if known else [pilot]
-                    return
-                extended = True
-            known.append(_time_one(problem, method, wanted, budget))
-            yield known[-1]
+    while left:
+        measured = {result["size"]: result["seconds"] for result in known or [pilot]}
+        size, law = left[0], fit_growth(measured)
+        if law(size) > budget and not METHODS[method].adapts:
+            size = int(law.size(budget / 2))
+            if extended or size < _WORTHWHILE * max(measured):
+                yield from [] if known else [pilot]
+                yield from ({"size": n, "seconds": law(n), "extrapolated": True} for n in left)
+                return
+            extended = True
+        known.append(_time_one(problem, method, size, budget))
+        yield known[-1]
+        left = [n for n in left if n > size]
 
 
 def _time_one(problem: str, method: str, size: int, budget: float, pilot: bool = False) -> Result:

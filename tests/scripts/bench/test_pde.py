@@ -131,7 +131,7 @@ class TestCircle:
         weights = density * 2 * np.pi / 40
         wanted = attention.velocity(points, points, weights, Sphere(2))
         along = np.column_stack([-np.sin(angles), np.cos(angles)])
-        found = circle.Velocity(40)(density)[:, None] * along
+        found = circle.velocity_on(40)(density)[:, None] * along
         np.testing.assert_allclose(found, wanted, atol=1e-12)
 
     def test_peer_is_of_first_order_keeps_mass_and_sign(self):
