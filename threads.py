@@ -27,7 +27,7 @@ def threads() -> int:
         return int(chosen)
     if _share is not None:
         return _share
-    return 1 if MPI.COMM_WORLD.size > 1 else len(_open_cores())
+    return 1 if MPI.COMM_WORLD.size > 1 else len(open_cores())
 
 
 @contextmanager
@@ -58,11 +58,11 @@ def divided_cores(comm: MPI.Intracomm) -> Iterator[None]:
 def _divide(comm: MPI.Intracomm) -> int:
     """This rank's share of its node's cores."""
     if comm.size == 1:
-        return len(_open_cores())
+        return len(open_cores())
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     try:
-        open_cores = node.allgather(_open_cores())
-        return share_of_cores(open_cores[node.rank], open_cores)
+        of_all = node.allgather(open_cores())
+        return share_of_cores(of_all[node.rank], of_all)
     finally:
         node.Free()
 
@@ -82,7 +82,7 @@ def share_of_cores(own: Iterable[int], open_cores: Sequence[Iterable[int]]) -> i
     return max(1, int(share + 1e-9))
 
 
-def _open_cores() -> list[int]:
+def open_cores() -> list[int]:
     """Numbers of the cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return sorted(os.sched_getaffinity(0))

@@ -63,7 +63,9 @@ def _footnotes(study: Study) -> Iterator[str]:
     if study.fit is not None:
         yield f"order {study.order:.3f} in {_size(study)}{_spread(study, '; ')}"
         if study.expected is not None:
-            yield f"expected: {_range(study.expected)} ({study.expected.why})"
+            low, high = study.expected.lowest, study.expected.highest
+            orders = f"{low:g} to {high:g}" if high > low else f"{low:g}"
+            yield f"expected: {orders} ({study.expected.why})"
         for doubt in study.doubts:
             yield f"not to be believed: {doubt}"
     else:
@@ -73,11 +75,6 @@ def _footnotes(study: Study) -> Iterator[str]:
             yield f"{study.key} = {spell(row.value)} {row.status}: {row.reason}"
 
 
-def _range(expected: Expected) -> str:
-    low, high = expected.lowest, expected.highest
-    return f"{low:g} to {high:g}" if high > low else f"{low:g}"
-
-
 def _spread(study: Study, separator: str) -> str:
     """The least and the largest order between neighbours, after a separator; or nothing."""
     low, high = study.spread
@@ -85,7 +82,6 @@ def _spread(study: Study, separator: str) -> str:
 
 
 def _size(study: Study) -> str:
-    """What the order is in, in words."""
     return f"{study.symbol} = {study.meaning}" if study.meaning != study.symbol else study.symbol
 
 

@@ -55,18 +55,17 @@ _CELLS_THAT_DOUBLE = 80
 _LARGEST_COST = 1500.0
 
 
-def sphere(level: int, temperature: float, whole: str, seconds: float) -> Iterator[Result]:
+def sphere(level: int, temperature: float, seconds: float) -> Iterator[Result]:
     """Time steps of the density solver on the icosphere. Collective.
 
     Args:
         level: Of the icosphere.
         temperature: kappa.
-        whole: Times are those of a "step" or of a "stage".
         seconds: Steps are taken for so long, but at least ``_LEAST_STEPS``.
 
     Yields:
-        A result for each part of it and one for all: the least seconds of all steps, each of which
-        takes as long as on the slowest rank.
+        A result for each part of a "stage" or, with noise, of a "step", and one for all of it: the
+        least seconds of all steps, each of which takes as long as on the slowest rank.
     """
     comm = MPI.COMM_WORLD
     attention = Attention(beta=BETA)
@@ -83,11 +82,11 @@ def sphere(level: int, temperature: float, whole: str, seconds: float) -> Iterat
     _, times = best_time(step, _MOST_STEPS, seconds, _LEAST_STEPS + 1, comm)
     parts = np.array(samples[1:])
     comm.Allreduce(MPI.IN_PLACE, parts, op=MPI.MAX)
-    least = dict(zip(solver.wall_time, parts.min(axis=0), strict=True))
-    least[whole] = times["seconds"]
     diffusion = solver.diffusion
     stages = len(imex.BY_DEGREE[DEGREE].weights if diffusion else ssp.BY_DEGREE[DEGREE].rows)
-    divided = stages if whole == "stage" else 1
+    whole, divided = ("step", 1) if diffusion else ("stage", stages)
+    least = dict(zip(solver.wall_time, parts.min(axis=0) / divided, strict=True))
+    least[whole] = times["seconds"] / divided
     size = comm.allreduce(solver.values.size)
     resident = comm.allreduce(resident_bytes("at most"), op=MPI.MAX)
     solver.close()
@@ -101,7 +100,7 @@ def sphere(level: int, temperature: float, whole: str, seconds: float) -> Iterat
         more["diffusion"] = {"iterations": iterations, "note": note}
     else:
         ratio = least["attention"] / least["residual"]
-        rate = size * stages / least["residual"] / comm.size
+        rate = size / least["residual"] / comm.size
         note = f"{ratio:.2f} of the residual"
         more["attention"] = {"ratio": ratio, "note": note, "wanted": "≤ 1"}
         note = f"{rate / 1e6:.1f} million unknowns a second and core"
@@ -110,7 +109,7 @@ def sphere(level: int, temperature: float, whole: str, seconds: float) -> Iterat
         yield {
             "what": what,
             "size": size,
-            "seconds": taken / divided,
+            "seconds": taken,
             "repetitions": len(parts),
             "stages": stages // divided,
             **more.get(what, {}),

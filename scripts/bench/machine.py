@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import sys
 from collections.abc import Sequence
@@ -19,8 +20,8 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 import meanformer
-from meanformer.scripts.bench.process import cores
 from meanformer.scripts.bench.timing import best_time
+from meanformer.threads import open_cores
 
 _LANES = 1024
 _STEPS = 16
@@ -41,7 +42,7 @@ def describe(libraries: Sequence[str] = ()) -> dict[str, Any]:
     blas.sort(key=lambda library: "numpy" not in library["filepath"])
     return {
         "processor": f"{_processor()} ({llvmlite.binding.get_host_cpu_name()})",
-        "cores": len(cores()),
+        "cores": len(open_cores()),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": platform.platform(),
         "load": os.getloadavg()[0],
@@ -56,20 +57,17 @@ def describe(libraries: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Its model, as the kernel calls it."""
     file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.exists() else []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor() or platform.machine())
+    model = re.search(r"^model name\s*: (.*)", file.read_text() if file.exists() else "", re.M)
+    return model[1].strip() if model else platform.processor() or platform.machine()
 
 
 def resident_bytes(when: Literal["now", "at most"]) -> int:
     """Memory of this process: its resident set; the most, in both cases, where not on Linux."""
     file = Path("/proc/self/status")
     if file.exists():
-        name = "VmRSS:" if when == "now" else "VmHWM:"
-        lines = file.read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
+        name = "VmRSS" if when == "now" else "VmHWM"
+        return 1024 * int(re.findall(rf"{name}:\s*(\d+)", file.read_text())[0])
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
@@ -93,7 +91,7 @@ def peak_flops() -> float:
     In double precision, on numbers that stay in the first cache, with the vectors that numba's
     compiler chooses.
     """
-    count = min(len(cores()), numba.config.NUMBA_NUM_THREADS)
+    count = min(len(open_cores()), numba.config.NUMBA_NUM_THREADS)
     values = np.ones((count, _LANES))
     numba.set_num_threads(count)
     _, times = best_time(lambda: _multiply_add(values, 0.999, 1e-3, _ROUNDS), 5)

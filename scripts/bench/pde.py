@@ -107,7 +107,7 @@ def run(
         for level in levels or (LEVEL,):
             title = f"S², level {level}: a step with noise"
             say(title)
-            rows += _sphere(title, "step", level, TEMPERATURE)
+            rows += _sphere(title, level, TEMPERATURE)
     if "growth" in groups:
         rows += _growth(levels or LEVELS, say)
     if "circle" in groups:
@@ -124,7 +124,7 @@ def _stages(level: int, say: Callable[[str], None]) -> list[_Row]:
     for ranks, words in ((1, "1 rank"), (2, "2 ranks")):
         title = f"S², level {level}: a stage, {words}"
         say(title)
-        found = _sphere(title, "stage", level, ranks=ranks)
+        found = _sphere(title, level, ranks=ranks)
         if rows:
             found[-1].compare_with_one_rank(rows[-1])
         rows += found
@@ -136,7 +136,7 @@ def _growth(levels: Sequence[int], say: Callable[[str], None]) -> list[_Row]:
     rows = []
     for level in levels:
         say(f"{_GROWTH}, level {level}")
-        row = _sphere(_GROWTH, "stage", level)[-1]
+        row = _sphere(_GROWTH, level)[-1]
         if row.resident_bytes:
             row.note = f"{row.resident_bytes / 1e9:.2f} GB resident"
             row.wanted = "< 6 GB" if level == 7 else ""
@@ -150,12 +150,11 @@ def _growth(levels: Sequence[int], say: Callable[[str], None]) -> list[_Row]:
     return rows
 
 
-def _sphere(
-    title: str, whole: str, level: int, temperature: float = 0.0, ranks: int = 1
-) -> list[_Row]:
-    """Rows of the parts of a stage or a step, the last of all of it."""
-    given = {"level": level, "temperature": temperature, "whole": whole, "seconds": _SECONDS}
-    return _rows(title, whole, "sphere", given, 10 * _SECONDS, ranks)
+def _sphere(title: str, level: int, temperature: float = 0.0, ranks: int = 1) -> list[_Row]:
+    """Rows of the parts of a stage or, with noise, of a step, the last of all of it."""
+    given = {"level": level, "temperature": temperature, "seconds": _SECONDS}
+    what = "step" if temperature else "stage"
+    return _rows(title, what, "sphere", given, 10 * _SECONDS, ranks)
 
 
 def _rows(

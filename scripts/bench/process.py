@@ -18,22 +18,17 @@ from typing import Any
 
 from meanformer.mpi import MPI
 
+from meanformer.threads import open_cores
+
 # What a process may take beyond its measurements: to start, to compile and to be checked.
 _PATIENCE = 600.0
-
-
-def cores() -> list[int]:
-    """The numbers of the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def why_not_on(ranks: int) -> str:
     """Why so many ranks, a core each, cannot be measured here; empty if they can."""
     if shutil.which("mpirun") is None:
         return "mpirun is not on PATH"
-    count = len(cores())
+    count = len(open_cores())
     return f"{count} core{'s'[: count - 1]} only" if count < ranks else ""
 
 
@@ -60,13 +55,14 @@ def measure(
     """
     if ranks and ranks > 1 and (problem := why_not_on(ranks)):
         return [], problem
-    job = json.dumps([task, arguments, cores() if ranks else []])
+    cores = open_cores()
+    job = json.dumps([task, arguments, cores if ranks else []])
     command = [sys.executable, "-P", "-m", __name__, job]
     if ranks and ranks > 1:
         command = ["mpirun", "-n", str(ranks), *command]
     launchers = ("PMIX_", "PMI_", "OMPI_COMM_WORLD")
     inherited = {name: to for name, to in os.environ.items() if not name.startswith(launchers)}
-    count = str(len(cores()))
+    count = str(len(cores))
     own = {name: to.replace("{cores}", count) for name, to in (environment or {}).items()}
     path = os.pathsep.join(path for path in sys.path if path)
     with subprocess.Popen(
