@@ -7,19 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from meanformer.scripts.bench import machine, process
+from meanformer.scripts.bench import machine, process, report
 from meanformer.scripts.bench.methods import METHODS
 from meanformer.scripts.bench.problems import PROBLEMS, SAMPLE, Problem
-from meanformer.scripts.bench.report import (
-    Report,
-    Row,
-    add_growth,
-    draw_curve,
-    draw_guide,
-    label,
-    number,
-    whole,
-)
 
 #: Operations of one exponential in double precision: rounding to a whole power of two and the
 #: remainder (2), a polynomial of degree 10 (20), and the power (1).
@@ -42,7 +32,7 @@ _FOOTNOTES = {
 
 
 @dataclass(kw_only=True)
-class _Row(Row):
+class _Row(report.Row):
     """A method at one size."""
 
     method: str
@@ -59,11 +49,11 @@ class _Row(Row):
         mark = "~" if self.extrapolated else ""
         return {
             "problem": f"{self.problem}, to {PROBLEMS[self.problem].tolerance:.0e}",
-            "N": whole(self.size),
+            "N": report.whole(self.size),
             "method": self.method,
-            "seconds": mark + number(self.seconds, ".3g", "-"),
-            "x ours": mark + number(self.ratio, ".3g") if self.ratio else "",
-            "error": number(self.error, ".0e"),
+            "seconds": mark + report.number(self.seconds, ".3g", "-"),
+            "x ours": mark + report.number(self.ratio, ".3g") if self.ratio else "",
+            "error": report.number(self.error, ".0e"),
             "growth": self.growth_text,
             "": "; ".join(filter(None, (self.form, self.note))),
         }
@@ -75,7 +65,7 @@ def run(
     sizes: Sequence[int],
     budget: float,
     say: Callable[[str], None],
-) -> Report:
+) -> report.Report:
     """Measure.
 
     Args:
@@ -104,7 +94,7 @@ def run(
             else:
                 rows += _measured(title, name, wanted, budget)
         _compare(problem, rows, facts)
-    return Report(
+    return report.Report(
         "attention",
         facts,
         [row for rows in measured.values() for row in rows],
@@ -169,7 +159,7 @@ def _measured(
         known = [row for row in rows if row.seconds and not row.extrapolated]
         if method.adapts:  # a change of backend is no growth
             known = [row for row in known if row.form == known[-1].form]
-        add_growth(rows, known)
+        report.add_growth(rows, known)
     return rows
 
 
@@ -207,7 +197,6 @@ def flops_per_pair(dimension: int) -> int:
 
 
 def _description(problem: Problem) -> dict[str, Any]:
-    """A problem, for JSON."""
     matrix: Any = problem.logit_matrix.tolist()
     if len(matrix) > 3:
         matrix = f"{matrix[0][0]} times the identity"
@@ -230,9 +219,9 @@ def _draw(panel: Any, title: str, rows: list[_Row]) -> None:
             for guessed in (False, True)
         )
         width = 2.4 if method == OURS else 1.4
-        draw_curve(panel, known, "o-", color=colour, lw=width, label=method)
-        draw_curve(panel, guesses and [*known[-1:], *guesses], "--", color=colour, lw=1.4)
+        report.draw_curve(panel, known, "o-", color=colour, lw=width, label=method)
+        report.draw_curve(panel, guesses and [*known[-1:], *guesses], "--", color=colour, lw=1.4)
         if method == OURS and known:
             for slope in (1, 2):
-                draw_guide(panel, known[0], max(row.size for row in rows), slope)
-    label(panel, title, "points N (and N targets)", "seconds")
+                report.draw_guide(panel, known[0], max(row.size for row in rows), slope)
+    report.label(panel, title, "points N (and N targets)", "seconds")

@@ -11,22 +11,13 @@ from meanformer.mpi import MPI
 
 import numpy as np
 
+from meanformer import meshes
 from meanformer.arrays import Array
 from meanformer.attention import Attention
 from meanformer.attention.measures import Mixture, VonMisesFisher
 from meanformer.integrators import imex, ssp
-from meanformer.meshes import circle, icosphere
 from meanformer.pde import DensitySolver
-from meanformer.scripts.bench.circle import BETA as CIRCLE_BETA
-from meanformer.scripts.bench.circle import (
-    END,
-    OURS,
-    OWN_STEPS,
-    PEER,
-    LaxFriedrichs,
-    fourier_solution,
-    initial_density,
-)
+from meanformer.scripts.bench import circle
 from meanformer.scripts.bench.machine import resident_bytes
 from meanformer.scripts.bench.timing import best_time
 from meanformer.solvers import advance
@@ -69,7 +60,7 @@ def sphere(level: int, temperature: float, seconds: float) -> Iterator[Result]:
     """
     comm = MPI.COMM_WORLD
     attention = Attention(beta=BETA)
-    domain = icosphere(comm, level=level)
+    domain = meshes.icosphere(comm, level=level)
     solver = DensitySolver(domain, attention, DEGREE, START.density, temperature=temperature)
     samples: list[list[float]] = []
 
@@ -127,10 +118,10 @@ def accuracy(sizes: list[int]) -> Iterator[Result]:
         same mesh in steps that the solver chooses, and of the peer; else one that says so.
     """
     for size in sizes:
-        peer = LaxFriedrichs(size, fourier_solution().largest_speed)
+        peer = circle.LaxFriedrichs(size, circle.fourier_solution().largest_speed)
         density, times = best_time(peer.solve, _REPETITIONS, _LONG_ENOUGH, 2)
         error = _distance(density, peer.angles, 2 * np.pi / size)
-        result = {"what": PEER, "size": size, "wanted": "≥ 100" if size == 10_000 else ""}
+        result = {"what": circle.PEER, "size": size, "wanted": "≥ 100" if size == 10_000 else ""}
         cheapest = [(degree, *pair) for degree in (1, 2, 3) for pair in as_accurate(degree, error)]
         if not cheapest:
             yield result | {"note": "no computation that was tried is as accurate"}
@@ -160,7 +151,7 @@ def _ours(degree: int, cells: int, steps: int | None) -> Result:
     solve = partial(_solve, degree, cells, steps)
     solver, times = best_time(solve, _REPETITIONS, _LONG_ENOUGH, 2)
     return times | {
-        "what": OURS if steps else OWN_STEPS,
+        "what": circle.OURS if steps else circle.OWN_STEPS,
         "size": cells * (degree + 1),
         "error": error_of_ours(degree, cells, steps),
         "note": f"degree {degree}, {cells} cells, {solver.steps} steps",
@@ -183,7 +174,7 @@ def _solve(degree: int, cells: int, steps: int | None) -> DensitySolver:
     """Our solver at the end, after equal steps, or, for None, as short ones as it thinks fit."""
     solver, start = _solver_and_start(degree, cells, own_steps=steps is None)
     solver.values, solver.time, solver.steps = start, 0.0, 0
-    for end in np.linspace(0, END, (steps or 1) + 1)[1:]:
+    for end in np.linspace(0, circle.END, (steps or 1) + 1)[1:]:
         advance(solver, end)
     return solver
 
@@ -192,11 +183,11 @@ def _solve(degree: int, cells: int, steps: int | None) -> DensitySolver:
 def _solver_and_start(degree: int, cells: int, own_steps: bool) -> tuple[DensitySolver, Array]:
     """The solver on a mesh of the circle, and its values at the start."""
     solver = DensitySolver(
-        circle(MPI.COMM_SELF, cells=cells, geometry_degree=max(2, degree)),
-        Attention(law="unnormalised", beta=CIRCLE_BETA),
+        meshes.circle(MPI.COMM_SELF, cells=cells, geometry_degree=max(2, degree)),
+        Attention(law="unnormalised", beta=circle.BETA),
         degree,
-        lambda points: initial_density(_angles(points)),
-        step=None if own_steps else END,
+        lambda points: circle.initial_density(_angles(points)),
+        step=None if own_steps else circle.END,
     )
     return solver, solver.values
 
@@ -207,4 +198,4 @@ def _angles(points: Array) -> Array:
 
 def _distance(density: Array, angles: Array, weights: Array | float) -> float:
     """From the exact density at the end, in L1."""
-    return float(np.sum(np.abs(density - fourier_solution().density(angles)) * weights))
+    return float(np.sum(np.abs(density - circle.fourier_solution().density(angles)) * weights))

@@ -9,19 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from meanformer.scripts.bench import machine, process
+from meanformer.scripts.bench import machine, process, report
 from meanformer.scripts.bench.circle import BETA, END, OURS, OWN_STEPS, PEER
-from meanformer.scripts.bench.report import (
-    Report,
-    Row,
-    add_growth,
-    annotate,
-    draw_curve,
-    draw_guide,
-    label,
-    number,
-    whole,
-)
 
 #: What ``--problems`` allows.
 GROUPS = ("stage", "noise", "growth", "circle")
@@ -58,7 +47,7 @@ _LINES = {OURS: _COLOURS["attention"], OWN_STEPS: "#7fbcbc", PEER: "#767676"}
 
 
 @dataclass(kw_only=True)
-class _Row(Row):
+class _Row(report.Row):
     """A part of a stage or a step, or a computation on the circle."""
 
     what: str
@@ -75,10 +64,10 @@ class _Row(Row):
     def cells(self) -> dict[str, str]:
         return {
             "problem": self.problem,
-            "unknowns": whole(self.size) if self.size else "",
+            "unknowns": report.whole(self.size) if self.size else "",
             "what": self.what,
-            "seconds": number(self.seconds, ".3g", "-"),
-            "error": number(self.error, ".1e"),
+            "seconds": report.number(self.seconds, ".3g", "-"),
+            "error": report.number(self.error, ".1e"),
             "": self.note,
             "wanted": self.wanted,
         }
@@ -89,7 +78,7 @@ def run(
     levels: Sequence[int],
     sizes: Sequence[int],
     say: Callable[[str], None],
-) -> Report:
+) -> report.Report:
     """Measure.
 
     Args:
@@ -115,7 +104,7 @@ def run(
         points = list(sizes or SIZES)
         rows += _rows(_CIRCLE, PEER, "accuracy", {"sizes": points}, 60.0 * len(points))
     panels = list(_panels([row for row in rows if row.seconds is not None]))
-    return Report("pde", facts, rows, _FOOTNOTES, panels)
+    return report.Report("pde", facts, rows, _FOOTNOTES, panels)
 
 
 def _stages(level: int, say: Callable[[str], None]) -> list[_Row]:
@@ -142,7 +131,7 @@ def _growth(levels: Sequence[int], say: Callable[[str], None]) -> list[_Row]:
             row.wanted = "< 6 GB" if level == 7 else ""
         row.note = f"level {level}; {row.note}"
         rows.append(row)
-    add_growth(rows, rows)
+    report.add_growth(rows, rows)
     last = rows[-1]
     if last.growth is not None:
         last.note += f"; {last.growth_text}"
@@ -205,23 +194,24 @@ def _draw_parts(panel: Any, rows: Sequence[_Row]) -> None:
 def _draw_growth(panel: Any, rows: Sequence[_Row]) -> None:
     """Seconds a stage against unknowns, with the resident set at each point."""
     points = [(float(row.size), row.seconds or 0.0) for row in rows]
-    draw_curve(panel, points, "o-", color=_COLOURS["attention"], lw=2.4)
+    report.draw_curve(panel, points, "o-", color=_COLOURS["attention"], lw=2.4)
     for row, point in zip(rows, points, strict=True):
-        annotate(panel, f"{(row.resident_bytes or 0) / 1e9:.1f} GB", point, xytext=(-7, 0))
-    draw_guide(panel, (points[0][0], points[0][1] / 2), points[-1][0], 1)
-    label(panel, "sphere: time and memory", "unknowns N", "seconds a stage")
+        report.annotate(panel, f"{(row.resident_bytes or 0) / 1e9:.1f} GB", point, xytext=(-7, 0))
+    report.draw_guide(panel, (points[0][0], points[0][1] / 2), points[-1][0], 1)
+    report.label(panel, "sphere: time and memory", "unknowns N", "seconds a stage")
     panel.margins(x=0.22, y=0.12)
 
 
 def _draw_circle(panel: Any, rows: Sequence[_Row]) -> None:
-    """Seconds against error."""
     for what, colour in _LINES.items():
         here = [row for row in rows if row.what == what]
         points = [(row.error or 0.0, row.seconds or 0.0) for row in here]
-        draw_curve(panel, points, "o-", color=colour, lw=1.4, label=what)
+        report.draw_curve(panel, points, "o-", color=colour, lw=1.4, label=what)
         if what == PEER:
             for row, point in zip(here, points, strict=True):
-                annotate(panel, f"{whole(row.size)} points", point, xytext=(-7, 0))
-    label(panel, "circle: time for the same accuracy", "error of the density in L1", "seconds")
+                note = f"{report.whole(row.size)} points"
+                report.annotate(panel, note, point, xytext=(-7, 0))
+    title = "circle: time for the same accuracy"
+    report.label(panel, title, "error of the density in L1", "seconds")
     panel.margins(x=0.45, y=0.15)
     panel.legend(frameon=False, fontsize=8, loc="lower left")
