@@ -14,7 +14,7 @@ from rich.table import Table
 
 from meanformer.arrays import Array
 from meanformer.scripts.command_line import wide_console
-from meanformer.simulation.studies.study import Expected, Row, Study
+from meanformer.simulation.studies.study import Row, Study
 from meanformer.simulation.studies.variants import spell
 
 _WIDTH = 100
