@@ -43,7 +43,7 @@ class ExplicitIntegrator:
             rates.append(tendency(stage, time + dt * sum(row)))
         after = state + dt * _combined(self.weights, rates)
         outflow = dt * sum(b * rate.outflow for b, rate in zip(self.weights, rates, strict=True))
-        return Step(time, dt, state, after, outflow, tuple(rates))
+        return Step(after, outflow)
 
 
 def _combined(weights: Sequence[float], rates: Sequence[Rate]) -> Array:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+
+import numpy as np
 
 from meanformer.arrays import Array
 from meanformer.integrators.stepper import Rate, Step, Tendency
-
-_State = TypeVar("_State", Array, float)
 
 
 @dataclass(frozen=True)
@@ -48,25 +47,23 @@ class SSPIntegrator:
         ``limit`` limits an Euler step in place, and says how often it could not on this rank.
         """
         length = dt / self.coefficient
-        # Time, and what has left, move by the same combinations.
-        stage, elapsed, left = state, 0.0, 0.0
+        # The time that has passed, and what has left, move by the same combinations.
+        stage, passed = state, np.zeros(2)
         moved: list[Array] = []
-        times: list[float] = []
-        leaving: list[float] = []
+        moved_passed: list[Array] = []
         refused = 0
         for number, row in enumerate(self.rows):
-            rate = tendency(stage, time + elapsed) if number else first
+            rate = tendency(stage, time + passed[0]) if number else first
             moved.append(stage + length * rate.change)
-            times.append(elapsed + length)
-            leaving.append(left + length * rate.outflow)
+            moved_passed.append(passed + length * np.array([1.0, rate.outflow]))
             refused += limit(moved[-1])
             stage = _mean(row, state, moved)
-            elapsed, left = _mean(row, 0.0, times), _mean(row, 0.0, leaving)
+            passed = _mean(row, np.zeros(2), moved_passed)
             del rate  # its memory is that of the next one
-        return None if refused else Step(time, dt, state, stage, left)
+        return None if refused else Step(stage, passed[1])
 
 
-def _mean(row: tuple[float, dict[int, float]], start: _State, moved: list[_State]) -> _State:
+def _mean(row: tuple[float, dict[int, float]], start: Array, moved: list[Array]) -> Array:
     """The convex combination of the start and the Euler steps so far, by a row."""
     start_weight, mix = row
     if mix == {len(moved) - 1: 1.0}:
@@ -87,18 +84,9 @@ EULER = SSPIntegrator("forward Euler", 1, 1.0, _chain(0, 1))
 SSPRK22 = SSPIntegrator("SSPRK(2,2)", 2, 1.0, (*_chain(0, 1), (1 / 2, {1: 1 / 2})))
 #: Kraaijevanger, BIT 31 (1991).
 SSPRK43 = SSPIntegrator("SSPRK(4,3)", 3, 2.0, (*_chain(0, 2), (2 / 3, {2: 1 / 3}), *_chain(3, 1)))
+_TEN_STAGES = (*_chain(0, 4), (3 / 5, {4: 2 / 5}), *_chain(5, 4), (1 / 25, {4: 9 / 25, 9: 3 / 5}))
 #: Ketcheson, SIAM J. Sci. Comput. 30 (2008).
-SSPRK104 = SSPIntegrator(
-    "SSPRK(10,4)",
-    4,
-    6.0,
-    (
-        *_chain(0, 4),
-        (3 / 5, {4: 2 / 5}),
-        *_chain(5, 4),
-        (1 / 25, {4: 9 / 25, 9: 3 / 5}),
-    ),
-)
+SSPRK104 = SSPIntegrator("SSPRK(10,4)", 4, 6.0, _TEN_STAGES)
 
 #: The integrator of order p + 1 that goes with a spatial degree p.
 BY_DEGREE = {0: EULER, 1: SSPRK22, 2: SSPRK43, 3: SSPRK104}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from meanformer.arrays import Array
@@ -26,26 +25,16 @@ class Rate(NamedTuple):
 Tendency = Callable[[Array, float], Rate]
 
 
-@dataclass(frozen=True, eq=False)
-class Step:
+class Step(NamedTuple):
     """A step that was taken.
 
     Attributes:
-        start: Time at which it started.
-        length: Its length in time.
-        before: The state at its start.
         after: The state at its end.
         outflow: What left this rank's part of the state meanwhile.
-        rates: Rates at the stages of an explicit tableau, from which states between the start and
-            the end follow; other integrators keep none.
     """
 
-    start: float
-    length: float
-    before: Array
     after: Array
-    outflow: float = 0.0
-    rates: tuple[Rate, ...] = ()
+    outflow: float
 
 
 class Stepper(Protocol):
