@@ -14,7 +14,7 @@ METRICS: dict[str, type[Metric]] = {
 
 def metrics_on(space: Space) -> tuple[str, ...]:
     """Names of the distances that exist on a space."""
-    return tuple(name for name, metric in METRICS.items() if metric.exists_on(space))
+    return tuple(name for name, one in METRICS.items() if not one.only_on or space in one.only_on)
 
 
 __all__ = ["METRICS", "Harmonic", "Metric", "Quantiles", "Wasserstein", "metrics_on"]

@@ -25,6 +25,7 @@ class Metric(ABC):
     Attributes:
         name: What case files call it.
         spaces: Where it exists, in words.
+        only_on: The same as data: elsewhere, a case cannot ask for it. Empty: every space.
         cost: What a sample of it costs, in words.
         systems: How many systems the ensemble should have that it reads its noise from; 0: none.
         columns: What it adds to ``compare.csv``, with their meanings, in Markdown, as a row of the
@@ -33,6 +34,7 @@ class Metric(ABC):
 
     name: ClassVar[str]
     spaces: ClassVar[str]
+    only_on: ClassVar[tuple[Space, ...]] = ()
     cost: ClassVar[str]
     systems: ClassVar[int] = 0
     columns: ClassVar[Mapping[str, str]]
@@ -41,11 +43,6 @@ class Metric(ABC):
         self, density: Density, tokens: Tokens, ensemble: TokenEnsemble | None = None
     ) -> None:
         self._density, self._tokens = density, tokens
-
-    @staticmethod
-    @abstractmethod
-    def exists_on(space: Space) -> bool:
-        """Whether measures on a space have this distance: elsewhere, a case cannot ask for it."""
 
     @abstractmethod
     def measure(self) -> tuple[float, ...]:

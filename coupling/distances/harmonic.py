@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from meanformer.arrays import Array
-from meanformer.attention import Space, Sphere
+from meanformer.attention import Sphere
 from meanformer.attention.transforms import sphere
 from meanformer.attention.transforms.nonuniform import Moments
 from meanformer.coupling.distances.base import Metric
@@ -87,6 +87,7 @@ class Harmonic(Metric):
 
     name = "harmonic"
     spaces = "the sphere $S^2$"
+    only_on = (Sphere(3),)
     cost = "one more run of all tokens, in eight systems; a sample is one transform of each measure"
     systems = 8
     columns: ClassVar[Mapping[str, str]] = {
@@ -104,11 +105,6 @@ class Harmonic(Metric):
         assert ensemble is not None
         self._systems = ensemble
         self._calibration = independent_noise(density, ensemble.number) / sampling_noise(ensemble)
-
-    @staticmethod
-    def exists_on(space: Space) -> bool:
-        """On S^2 only."""
-        return space == Sphere(3)
 
     def measure(self) -> tuple[float, ...]:
         """The distance, and its noise. Collective."""

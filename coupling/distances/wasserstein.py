@@ -79,11 +79,6 @@ class Wasserstein(Metric):
         "w1_subsample": "that number, or the number of tokens if it is smaller",
     }
 
-    @staticmethod
-    def exists_on(space: Space) -> bool:
-        """Everywhere."""
-        return True
-
     def measure(self) -> tuple[float, ...]:
         """The distance, its noise, and the number of points. Collective."""
         return wasserstein(self._density, self._tokens)
