@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from time import perf_counter
 
 from meanformer.mpi import MPI
 
 import numpy as np
 
 from meanformer.simulation.state import State
+from meanformer.timing import timed
 
 
 class RunStopped(Exception):
@@ -21,7 +21,7 @@ class RunInterrupted(Exception):
 
 
 class Observer:
-    """Something that watches a run and never changes its state.
+    """Something that watches a run and never changes its state; it writes from the first sample on.
 
     All methods but ``wish`` are collective over the run's ranks. What stops the run is raised on
     every rank: a ``RunStopped`` or a ``SolverError``. An ``OSError`` may be one rank's alone.
@@ -90,17 +90,16 @@ def integrate(
         RunInterrupted: If an observer interrupts it.
     """
     seconds = {} if seconds is None else seconds
+    steps = {name: timed(solver.step, seconds, name) for name, solver in state.solvers.items()}
+    samples = [timed(each.sample, seconds, type(each).__name__) for each in observers]
     for time in times:
         for name, solver in state.solvers.items():
             while solver.time < time:
-                began, start = perf_counter(), solver.time
-                solver.step(time)
-                seconds[name] = seconds.get(name, 0.0) + perf_counter() - began
+                start = solver.time
+                steps[name](time)
                 _observe_step(state, observers, name, start)
-        for observer in observers:
-            began, name = perf_counter(), type(observer).__name__
-            observer.sample(state)
-            seconds[name] = seconds.get(name, 0.0) + perf_counter() - began
+        for sample in samples:
+            sample(state)
 
 
 def _observe_step(state: State, observers: Sequence[Observer], name: str, start: float) -> None:

@@ -22,14 +22,13 @@ from meanformer.simulation.controller import (
     integrate,
     sample_times,
 )
-from meanformer.simulation.observers.comparison import Comparison
+from meanformer.simulation.observers.columns import Comparison, Observed
 from meanformer.simulation.observers.diagnostics import TokenDiagnostics
+from meanformer.simulation.observers.guards import MassGuard, StepGuard
 from meanformer.simulation.observers.interruption import Interruption
-from meanformer.simulation.observers.mass_guard import MassGuard
 from meanformer.simulation.observers.progress import TerminalProgress
-from meanformer.simulation.observers.step_guard import StepGuard
 from meanformer.simulation.output.checkpoints import Checkpoints
-from meanformer.simulation.output.folder import locked, new_folder, on_root
+from meanformer.simulation.output.folder import new_folder, on_root
 from meanformer.simulation.output.resume import Start, find_start, take_over
 from meanformer.simulation.output.summary import summarise, write_summary
 from meanformer.simulation.output.tables import Table
@@ -117,16 +116,21 @@ def run(
         Interruption(watch=folder is not None, tell=comm.rank == 0) as interruption,
         ExitStack() as held,
     ):
+        sections = (case.pde, case.particles, case.compare)
+        stems = [stem for stem, section in zip(STEMS, sections, strict=True) if section is not None]
         start = Start()
         if folder is not None and resume:
-            on_root(comm, partial(_hold, held, folder))
-            start = find_start(folder, case, _stems(case), comm)
+            start = find_start(folder, case, stems, comm, held)
         state, scheme = build(case, comm)
         if folder is not None and resume:
             take_over(start, folder, case, state)
         elif folder is not None:
             on_root(comm, partial(held.enter_context, new_folder(folder, case)))
-        tables = _tables(case, folder if comm.rank == 0 else None, start)
+        written = folder if comm.rank == 0 else None
+        tables = {
+            stem: Table(written / f"{stem}.csv" if written else None, start.columns.get(stem))
+            for stem in stems
+        }
         observers = _observers(case, state, scheme, tables, folder, start)
         if progress:
             observers.append(TerminalProgress(case.title, case.time.end))
@@ -153,12 +157,6 @@ def run(
             write_summary(summary, folder)
     columns = {stem: tables[stem].columns if stem in tables else {} for stem in STEMS}
     return Result(status, **columns, summary=summary, state=state, scheme=scheme)
-
-
-def _hold(held: ExitStack, folder: Path) -> None:
-    """Lock a folder, if it is there, until ``held`` is closed."""
-    if folder.is_dir():
-        held.enter_context(locked(folder))
 
 
 def _integrate(
@@ -188,20 +186,6 @@ def _close(state: State, observers: list[Observer]) -> None:
             state.density.close()
 
 
-def _stems(case: Case) -> list[str]:
-    """File stems of the case's tables."""
-    sections = (case.pde, case.particles, case.compare)
-    return [stem for stem, section in zip(STEMS, sections, strict=True) if section is not None]
-
-
-def _tables(case: Case, folder: Path | None, start: Start) -> dict[str, Table]:
-    """The tables of the case by file stem; they are written where a folder is given."""
-    return {
-        stem: Table(folder / f"{stem}.csv" if folder else None, start.columns.get(stem))
-        for stem in _stems(case)
-    }
-
-
 def _observers(
     case: Case,
     state: State,
@@ -215,18 +199,19 @@ def _observers(
     if scheme is not None:
         observers += [*scheme.limits(), scheme.diagnostics(tables["pde"])]
     if state.tokens is not None:
-        observers.append(TokenDiagnostics(tables["particles"], state.tokens, state.attention))
+        observed = Observed(state.tokens, state.attention)
+        observers.append(TokenDiagnostics(tables["particles"], observed))
     if case.compare is not None:
         observers.append(Comparison(tables["compare"]))
-    before, formats = (start.samples, start.sampled), case.output.fields
+    formats = case.output.fields
     if folder is not None and "none" not in formats:
         if scheme is not None:
-            observers.append(scheme.fields(folder, formats, *before))
+            observers.append(scheme.fields(folder, formats, start))
         if state.tokens is not None:
-            observers.append(TokenFields(folder, *before))
+            observers.append(TokenFields(folder, start))
     if folder is not None:
         every, end = case.output.checkpoint_every, case.time.end
-        observers.append(Checkpoints(folder, every, end, tables.values(), *before))
+        observers.append(Checkpoints(folder, every, end, tables.values(), start))
     if scheme is not None:  # last: what stops here is written
         observers.append(scheme.resolution(tables["pde"]))
     return observers

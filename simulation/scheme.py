@@ -8,6 +8,7 @@ from typing import Protocol
 
 from meanformer.arrays import Array
 from meanformer.simulation.controller import Observer
+from meanformer.simulation.output.resume import Start
 from meanformer.simulation.output.tables import Table
 from meanformer.solvers import Density
 
@@ -31,30 +32,19 @@ class Scheme(Protocol):
         """What stops the run after a step, besides mass that is not kept; an empty list is fine."""
 
     def diagnostics(self, table: Table) -> Observer:
-        """What fills ``pde.csv``: one row a sample, the same on every rank. Collective.
+        """What fills ``pde.csv``, which may have rows of a former run."""
 
-        Args:
-            table: Where rows go; it may have those of a former run.
-        """
-
-    def fields(
-        self, folder: Path, formats: Collection[str], samples: int, sampled: float
-    ) -> Observer:
+    def fields(self, folder: Path, formats: Collection[str], start: Start) -> Observer:
         """What writes its fields. Collective.
 
         Args:
             folder: Where files go.
             formats: "vtu", "vtx" or both.
-            samples: Samples of the run that goes on.
-            sampled: Time of the last of them.
+            start: Where the run starts.
         """
 
     def resolution(self, table: Table) -> Observer:
-        """What says whether samples are resolved: the last of all observers.
-
-        Args:
-            table: What ``diagnostics`` fills; its last row is of the present sample.
-        """
+        """What says from the rows of ``pde.csv`` whether samples are resolved. It comes last."""
 
     def l2_distance(self, density: Callable[[Array], Array]) -> float:
         """The L2 norm of the difference from a formula, dimensionless. Collective.

@@ -51,7 +51,3 @@ class State:
     def time(self) -> float:
         """Time that every solver has reached."""
         return min(solver.time for solver in self.solvers.values())
-
-    def outflow_of(self, name: str) -> float:
-        """Mass of a solver that has left through a boundary: only a density has one."""
-        return self.density.outflow if self.density is not None and name == "density" else 0.0

@@ -18,10 +18,14 @@ from meanformer.simulation.case.case import Case
 from meanformer.simulation.case.errors import CaseError
 from meanformer.simulation.case.tables import PdeTable
 from meanformer.simulation.controller import Observer
-from meanformer.simulation.observers.density_diagnostics import DensityDiagnostics
-from meanformer.simulation.observers.outflow_guard import OutflowGuard
+from meanformer.simulation.observers.density_diagnostics import (
+    DensityDiagnostics,
+    ObservedDensity,
+)
+from meanformer.simulation.observers.guards import OutflowGuard
 from meanformer.simulation.observers.resolution_guard import ResolutionGuard
 from meanformer.simulation.output.density_fields import DensityFields
+from meanformer.simulation.output.resume import Start
 from meanformer.simulation.output.tables import Table
 
 _LARGEST_MASS_ERROR = 0.02
@@ -71,14 +75,12 @@ class DgScheme:
         return [] if largest is None else [OutflowGuard(self.solver, largest, self._advice)]
 
     def diagnostics(self, table: Table) -> DensityDiagnostics:
-        """What fills ``pde.csv``. Collective."""
-        return DensityDiagnostics(table, self.solver, self._attention)
+        """What fills ``pde.csv``."""
+        return DensityDiagnostics(table, ObservedDensity(self.solver, self._attention))
 
-    def fields(
-        self, folder: Path, formats: Collection[str], samples: int, sampled: float
-    ) -> DensityFields:
+    def fields(self, folder: Path, formats: Collection[str], start: Start) -> DensityFields:
         """What writes ``density.pvd``, ``density.bp`` or both. Collective."""
-        return DensityFields(folder, self.solver, formats, samples, sampled)
+        return DensityFields(folder, self.solver, formats, start)
 
     def resolution(self, table: Table) -> ResolutionGuard:
         """What looks at the jumps at facets."""

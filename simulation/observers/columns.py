@@ -1,4 +1,4 @@
-"""Tables of diagnostics: lists of parts, each of which is some columns and what they mean."""
+"""What fills the tables of a run: lists of parts, each of which is some columns, and metrics."""
 
 from __future__ import annotations
 
@@ -15,19 +15,25 @@ from meanformer.solvers import MeasureSolver
 
 #: Numbers by the names of their columns, the same on every rank; nan is an empty field.
 Row = dict[str, float]
-S = TypeVar("S", bound=MeasureSolver, contravariant=True)
-ObservedS = TypeVar("ObservedS", bound=MeasureSolver, covariant=True)
+S = TypeVar("S", bound=MeasureSolver)
+S_co = TypeVar("S_co", bound=MeasureSolver, covariant=True)
+Observed_contra = TypeVar("Observed_contra", bound="Observed", contravariant=True)
 
 
-class Observed(Generic[ObservedS]):
+class Observed(Generic[S_co]):
     """A solver at a sample, with what several columns need of it.
 
     Args:
         solver: The solver.
         model: The attention as a function of time.
+
+    Attributes:
+        points_move: Whether points are others at every sample.
     """
 
-    def __init__(self, solver: ObservedS, model: Model) -> None:
+    points_move = True
+
+    def __init__(self, solver: S_co, model: Model) -> None:
         self.solver, self.model = solver, model
         self._prepared: InteractionEnergy | None = None
         self._energy: EnergyOfMeasure | None = None
@@ -38,61 +44,59 @@ class Observed(Generic[ObservedS]):
         time = self.solver.time
         return self.model.during(time).at(time)
 
-    def renew(self) -> None:
-        """Forget what was evaluated at the last sample."""
-        self._energy = None
-
     def energy(self) -> EnergyOfMeasure | None:
         """The interaction energy; None for a law that has none. Collective.
 
-        Attention is prepared once for points that do not move, and evaluated once a sample.
+        It is evaluated once a sample.
         """
-        if self._energy is None and self.attention.rule.energetic:
-            solver, attention, known = self.solver, self.attention, self._prepared
-            if (
-                known is None
-                or known.attention is not attention
-                or known.points is not solver.points
-            ):
-                known = InteractionEnergy(attention, solver.points, solver.space, solver.comm)
-            self._prepared, self._energy = known, known(solver.weights)
+        attention, solver = self.attention, self.solver
+        if self._energy is None and attention.rule.energetic:
+            if self._prepared is None or self._prepared.attention is not attention:
+                self._prepared = InteractionEnergy(
+                    attention, solver.points, solver.space, solver.comm
+                )
+            self._energy = self._prepared(solver.weights)
         return self._energy
+
+    def forget(self) -> None:
+        """Forget what was evaluated at a sample, and what was prepared for points that move."""
+        self._energy = None
+        if self.points_move:
+            self._prepared = None
 
 
 @dataclass(frozen=True)
-class Part(Generic[S]):
+class Part(Generic[Observed_contra]):
     """Columns of a table that are computed together.
 
     Attributes:
         meanings: What the documentation says of them, in Markdown, by their names there:
             "min, max", "cov_ij".
-        prepare: Does for a solver what is done once. What it returns makes of the columns before
-            these, in the order of the parts, their own at the solver's time, dimensionless: the
-            same names at every sample, or none on a space that has no such number. Both are
-            collective, and raise on every rank or on none.
+        numbers: Makes of the columns before these, in the order of the parts, their own at the
+            solver's time, dimensionless: the same names at every sample, or none on a space that
+            has no such number. Collective; raises on every rank or on none.
     """
 
     meanings: Mapping[str, str]
-    prepare: Callable[[Observed[S]], Callable[[Row], Row]]
+    numbers: Callable[[Observed_contra, Row], Row]
 
 
-def alone(numbers: Callable[[S], Row]) -> Callable[[Observed[S]], Callable[[Row], Row]]:
-    """``prepare`` of a part that needs the solver alone."""
-    return lambda observed: lambda row: numbers(observed.solver)
+def alone(numbers: Callable[[S], Row]) -> Callable[[Observed[S], Row], Row]:
+    """``numbers`` of a part that needs the solver alone."""
+    return lambda observed, row: numbers(observed.solver)
 
 
-def empty(*names: str) -> Callable[[Observed[S]], Callable[[Row], Row]]:
-    """``prepare`` of a part that this table has for the sake of another."""
-    return lambda observed: lambda row: dict.fromkeys(names, float("nan"))
+def empty(*names: str) -> Callable[[Observed, Row], Row]:
+    """``numbers`` of a part that a table has for the sake of another."""
+    return lambda observed, row: dict.fromkeys(names, float("nan"))
 
 
-class Diagnostics(Observer, Generic[S]):
+class Diagnostics(Observer):
     """Fill a table with the columns of ``parts``: one row a sample.
 
     Args:
         table: Where rows go.
-        solver: What they are of.
-        model: The attention as a function of time.
+        observed: What they are of.
 
     Attributes:
         parts: The columns in their order.
@@ -100,16 +104,31 @@ class Diagnostics(Observer, Generic[S]):
 
     parts: ClassVar[Iterable[Part]]
 
-    def __init__(self, table: Table, solver: S, model: Model) -> None:
-        """Prepare all parts. Collective."""
-        self._table = table
-        self._observed = Observed(solver, model)
-        self._prepared = [part.prepare(self._observed) for part in self.parts]
+    def __init__(self, table: Table, observed: Observed) -> None:
+        self._table, self._observed = table, observed
 
     def sample(self, state: State) -> None:
         """Add a row."""
-        self._observed.renew()
         row: Row = {}
-        for numbers in self._prepared:
-            row |= numbers(row)
+        for part in self.parts:
+            row |= part.numbers(self._observed, row)
+        self._observed.forget()
+        self._table.append(row)
+
+
+class Comparison(Observer):
+    """Fill ``compare.csv``: t, and each metric with its sampling noise beside it.
+
+    Args:
+        table: Where rows go.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def sample(self, state: State) -> None:
+        """Add a row."""
+        row = {"t": state.time}
+        for metric in state.metrics:
+            row |= dict(zip(metric.columns, metric.measure(), strict=True))
         self._table.append(row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cached_property
 
 from meanformer.attention import Euclidean
 from meanformer.pde import DensitySolver
@@ -12,12 +12,23 @@ from meanformer.simulation.observers import diagnostics as d
 from meanformer.simulation.observers.columns import Diagnostics, Observed, Part, Row, alone
 
 
+class ObservedDensity(Observed[DensitySolver]):
+    """A density at a sample."""
+
+    points_move = False
+
+    @cached_property
+    def resolution(self) -> Resolution:
+        """What measures the jumps, compiled once. Collective."""
+        return Resolution(self.solver.elements, self.solver.temperature > 0)
+
+
 def _range(solver: DensitySolver) -> Row:
     low, high = solver.range()
     return {"min": low, "max": high}
 
 
-def _free_energy(observed: Observed[DensitySolver], row: Row) -> Row:
+def _free_energy(observed: ObservedDensity, row: Row) -> Row:
     """F = kappa H - E and -dF/dt; nan for a law that has no energy. Collective."""
     solver, energy = observed.solver, observed.energy()
     falls, kappa = float("nan"), solver.temperature
@@ -26,16 +37,9 @@ def _free_energy(observed: Observed[DensitySolver], row: Row) -> Row:
     return {"free_energy": kappa * row["entropy"] - row["energy"], "dissipation": falls}
 
 
-def _resolution(observed: Observed[DensitySolver]) -> Callable[[Row], Row]:
-    """Compile once what measures the jumps. Collective."""
-    solver = observed.solver
-    resolution = Resolution(solver.elements, solver.temperature > 0)
-
-    def numbers(row: Row) -> Row:
-        shares = resolution.after_halvings(solver.values)
-        return {"resolution": shares[0], "halvings": halvings_needed(shares)}
-
-    return numbers
+def _resolution(observed: ObservedDensity, row: Row) -> Row:
+    shares = observed.resolution.after_halvings(observed.solver.values)
+    return {"resolution": shares[0], "halvings": halvings_needed(shares)}
 
 
 def _outflow(solver: DensitySolver) -> Row:
@@ -44,7 +48,7 @@ def _outflow(solver: DensitySolver) -> Row:
 
 
 #: The columns of ``pde.csv``.
-OF_DENSITY: tuple[Part[DensitySolver], ...] = (
+OF_DENSITY: tuple[Part[ObservedDensity], ...] = (
     d.TIME,
     d.MASS,
     Part(d.RANGE, alone(_range)),
@@ -61,7 +65,7 @@ OF_DENSITY: tuple[Part[DensitySolver], ...] = (
             r"and as long as no mass is at a boundary. Gradients see the jumps of $\rho$ at "
             "facets, so that it is as accurate as the energy",
         },
-        lambda observed: lambda row: _free_energy(observed, row),
+        _free_energy,
     ),
     Part(
         {
@@ -85,7 +89,7 @@ OF_DENSITY: tuple[Part[DensitySolver], ...] = (
 )
 
 
-class DensityDiagnostics(Diagnostics[DensitySolver]):
+class DensityDiagnostics(Diagnostics):
     """Fill ``pde.csv``."""
 
     parts = OF_DENSITY

@@ -77,14 +77,13 @@ def _rounded(value: float, scale: float = 1.0) -> float:
     return 0.0 if abs(value) < _ROUND_OFF * scale else float(value)
 
 
-def _energy(observed: Observed) -> float:
-    """``interaction_energy``; nan for a law that has none. Collective."""
+def _energy(observed: Observed, row: Row) -> Row:
     energy = observed.energy()
-    return float("nan") if energy is None else energy.value()
+    return {"energy": float("nan") if energy is None else energy.value()}
 
 
-TIME = Part[MeasureSolver]({"t": "time"}, alone(lambda solver: {"t": solver.time}))
-MASS = Part[MeasureSolver](
+TIME = Part[Observed[MeasureSolver]]({"t": "time"}, alone(lambda solver: {"t": solver.time}))
+MASS = Part[Observed[MeasureSolver]](
     {"mass": r"$\int d\mu$, which stays 1 but for what leaves through a boundary"},
     alone(lambda solver: {"mass": solver.mass()}),
 )
@@ -92,19 +91,19 @@ RANGE = {
     "min, max": "smallest and largest nodal value of the density, per unit length, area or volume; "
     "empty for tokens"
 }
-ENERGY = Part[MeasureSolver](
+ENERGY = Part[Observed[MeasureSolver]](
     {"energy": "the interaction energy of the law, see below; empty for a law that has none"},
-    lambda observed: lambda row: {"energy": _energy(observed)},
+    _energy,
 )
 ENTROPY = {"entropy": r"$\int \rho\log\rho$; empty for tokens"}
-MOMENTS = Part[MeasureSolver](
+MOMENTS = Part[Observed[MeasureSolver]](
     {
         "mean_i": r"$\int x_i\,d\mu$",
         "cov_ij": r"second moments about the mean, $i \le j$",
     },
     alone(moments),
 )
-HARMONIC = Part[MeasureSolver](
+HARMONIC = Part[Observed[MeasureSolver]](
     {
         "harmonic_k": r"on $S^1$ and $S^2$, k = 1..8: $(\iint P_k(\langle x,y\rangle)\,"
         r"\mu(dx)\mu(dy))^{1/2}$ ($\cos k\theta$ in place of $P_k$ on the circle): the norm of "
@@ -115,7 +114,7 @@ HARMONIC = Part[MeasureSolver](
 )
 
 #: The columns of ``particles.csv``; point masses have no density or entropy.
-OF_TOKENS: tuple[Part[Tokens], ...] = (
+OF_TOKENS: tuple[Part[Observed[Tokens]], ...] = (
     TIME,
     MASS,
     Part(RANGE, empty("min", "max")),
@@ -134,7 +133,7 @@ OF_TOKENS: tuple[Part[Tokens], ...] = (
 )
 
 
-class TokenDiagnostics(Diagnostics[Tokens]):
+class TokenDiagnostics(Diagnostics):
     """Fill ``particles.csv``."""
 
     parts = OF_TOKENS

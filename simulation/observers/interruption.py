@@ -7,7 +7,7 @@ import signal
 import threading
 from contextlib import suppress
 from time import monotonic
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
 from meanformer.simulation.controller import Observer, RunInterrupted
@@ -40,7 +40,6 @@ class Interruption(Observer):
     """
 
     def __init__(self, watch: bool = True, tell: bool = False) -> None:
-        """No signal yet."""
         self._watch, self._tell = watch, tell
         self._received = 0  # a place in _SIGNALS, counted from one
         self._since = 0.0
@@ -55,12 +54,7 @@ class Interruption(Observer):
             self._former = {number: signal.signal(number, self._note) for number in watched}
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Give signals back their former meaning."""
         for number, handler in self._former.items():
             # None: a handler that was not installed from Python.
@@ -71,11 +65,7 @@ class Interruption(Observer):
         return self._received
 
     def agreed(self, state: State, wish: int) -> None:
-        """Stop the run.
-
-        Raises:
-            RunInterrupted: On every rank: one of them got a signal.
-        """
+        """Interrupt the run on every rank: one of them got a signal."""
         raise RunInterrupted(f"{_SIGNALS[wish - 1].name} received")
 
     def _note(self, number: int, frame: FrameType | None) -> None:

@@ -24,7 +24,6 @@ class TerminalProgress(Observer):
     """
 
     def __init__(self, title: str, end: float) -> None:
-        """Nothing is shown before the first sample."""
         self._title, self._end = title, end
         self._start: tuple[float, float] | None = None
         self._last_line = monotonic()
@@ -50,28 +49,23 @@ class TerminalProgress(Observer):
         # Solvers take turns between two samples: their mean moves steadily.
         times = [solver.time for solver in state.solvers.values()]
         time = sum(times) / len(times)
+        now = monotonic()
         if self._start is None:
-            self._start = (monotonic(), time)
+            self._start = now, time
             if sys.stderr.isatty():
                 self._bar = _bar()
+                self._bar.add_task(self._title, total=self._end)
                 self._bar.start()
-                task = self._bar.add_task(self._title, total=self._end)
-                self._bar.update(task, completed=time)
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=time)
-        elif monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
-            self._print(time)
-
-    def _print(self, time: float) -> None:
-        assert self._start is not None
-        self._last_line = monotonic()
-        began, start = self._start
-        line = f"{self._title}: t = {time:.3g} of {self._end:g}"
-        if time > start:
-            left = (self._last_line - began) * (self._end - time) / (time - start)
-            line += f", {left:.0f} s left"
-        with suppress(OSError):  # after SIGHUP there is no terminal
-            print(line, file=sys.stderr, flush=True)
+        elif now - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            (began, start), line = self._start, f"{self._title}: t = {time:.3g} of {self._end:g}"
+            if time > start:
+                left = (now - began) * (self._end - time) / (time - start)
+                line += f", {left:.0f} s left"
+            with suppress(OSError):  # after SIGHUP there is no terminal
+                print(line, file=sys.stderr, flush=True)
 
 
 def _bar() -> Progress:

@@ -80,16 +80,11 @@ class ResolutionGuard(Observer):
     """
 
     def __init__(self, table: Table, case: Case) -> None:
-        """Nothing is checked before the first sample."""
         assert case.pde is not None
         self._table, self._case, self._pde, self._warned = table, case, case.pde, False
 
     def sample(self, state: State) -> None:
-        """Look at the last row.
-
-        Raises:
-            RunStopped: If more of the mass than allowed is not resolved.
-        """
+        """Warn, or stop the run, if the last row says that too much is not resolved."""
         share, largest = float(self._table.columns["resolution"][-1]), self._pde.largest_unresolved
         line = f"density: the mesh does not resolve {share:.0%} of the mass at t = {state.time:g}"
         if largest is not None and share > largest:

@@ -27,7 +27,6 @@ from meanformer.simulation.output.folder import on_root, replace_file
 from meanformer.simulation.state import State
 
 _FOLDER, _LATEST, _SLOT, _STATE = "checkpoint", "latest.json", "slot.json", "state.npz"
-_KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     slots.mkdir(exist_ok=True)
     latest = slots / _LATEST
     number = 1 + (int(json.loads(latest.read_bytes())["slot"]) if latest.exists() else 0)
-    slot = slots / _name(number)
+    slot = slots / f"{number:04d}"
     shutil.rmtree(slot, ignore_errors=True)  # what a killed run began
     try:
         _fill(slot, checkpoint)
@@ -102,10 +101,10 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         raise
     replace_file(latest, (slot / _SLOT).read_bytes())
     _sync_folder(slots)
-    kept = {_name(number - k) for k in range(_KEPT)}
     for other in slots.iterdir():
-        if other.is_dir() and other.name.isdecimal() and other.name not in kept:
-            shutil.rmtree(other, ignore_errors=True)
+        if other.is_dir() and other.name.isdecimal():
+            if int(other.name) not in (number - 1, number):
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def read(folder: Path) -> Checkpoint:
@@ -183,10 +182,6 @@ def _fill(slot: Path, checkpoint: Checkpoint) -> None:
     replace_file(slot / _SLOT, (json.dumps(record, indent=2) + "\n").encode())
     for folder in (slot, slot.parent, slot.parent.parent):
         _sync_folder(folder)
-
-
-def _name(number: int) -> str:
-    return f"{number:04d}"
 
 
 def _hash(path: Path) -> str:

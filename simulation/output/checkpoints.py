@@ -9,6 +9,7 @@ from time import monotonic
 
 from meanformer.simulation.controller import Observer
 from meanformer.simulation.output.checkpoint import take, write
+from meanformer.simulation.output.resume import Start
 from meanformer.simulation.output.tables import Table
 from meanformer.simulation.state import State
 
@@ -20,6 +21,7 @@ class Checkpoints(Observer):
 
     One at the first sample at or after each multiple of ``every``, one at the end, one when the
     run is interrupted, and one after the first step that ends two minutes or more after the last.
+    One that cannot be written is an ``OSError`` on rank 0; the former slot stays.
 
     Args:
         folder: The run's folder.
@@ -27,8 +29,7 @@ class Checkpoints(Observer):
             run is interrupted; 0: without those by the clock.
         end: The final time.
         tables: Tables that a resumed run reads again.
-        samples: Samples taken before, where the run goes on.
-        sampled: Time of the last of them.
+        start: Where the run starts.
     """
 
     def __init__(
@@ -36,22 +37,16 @@ class Checkpoints(Observer):
         folder: Path,
         every: float | None,
         end: float,
-        tables: Iterable[Table] = (),
-        samples: int = 0,
-        sampled: float = -math.inf,
+        tables: Iterable[Table],
+        start: Start,
     ) -> None:
-        """Nothing is written before the first sample."""
         self._folder, self._every, self._end, self._tables = folder, every, end, tuple(tables)
-        self._samples, self._sampled = samples, sampled
-        self._multiple = self._multiples(sampled)
+        self._samples, self._sampled = start.samples, start.sampled
+        self._multiple = self._multiples(start.sampled)
         self._written = monotonic()
 
     def sample(self, state: State) -> None:
-        """Count the sample, and write a checkpoint if one is due.
-
-        Raises:
-            OSError: On rank 0, if it cannot be written; the former slot stays.
-        """
+        """Count the sample, and write a checkpoint if one is due."""
         self._samples, self._sampled = self._samples + 1, state.time
         multiple = self._multiples(state.time)
         if multiple > self._multiple or state.time >= self._end:
@@ -64,19 +59,11 @@ class Checkpoints(Observer):
         return int(by_clock and monotonic() - self._written >= _SECONDS_BETWEEN)
 
     def agreed(self, state: State, wish: int) -> None:
-        """Write a checkpoint between samples.
-
-        Raises:
-            OSError: See ``sample``.
-        """
+        """Write a checkpoint between samples."""
         self._write(state)
 
     def interrupted(self, state: State) -> None:
-        """Write a checkpoint between samples.
-
-        Raises:
-            OSError: See ``sample``.
-        """
+        """Write a checkpoint between samples."""
         self._write(state)
 
     def _write(self, state: State) -> None:

@@ -33,32 +33,24 @@ def on_root(comm: MPI.Intracomm, action: Callable[[], T]) -> T | None:
     Raises:
         CaseError, OSError: On every rank, if ``action`` raises it.
     """
-    result, problem = None, None
-    if comm.rank == 0:
-        try:
-            result = action()
-        except (CaseError, OSError) as error:
-            problem = error
-    problem = comm.bcast(problem)
-    if problem is not None:
-        raise problem
-    return result
+    return on_each(comm, action if comm.rank == 0 else lambda: None)
 
 
-def on_each(comm: MPI.Intracomm, action: Callable[[], object]) -> None:
+def on_each(comm: MPI.Intracomm, action: Callable[[], T]) -> T | None:
     """Do something with files on every rank, and wait until all have done it. Collective.
 
     Raises:
-        OSError: On every rank, if ``action`` raises it on any: the first one's.
+        CaseError, OSError: On every rank, if ``action`` raises it on any.
     """
-    problem = None
+    result, problem = None, None
     try:
-        action()
-    except OSError as error:
+        result = action()
+    except (CaseError, OSError) as error:
         problem = error
-    for found in comm.allgather(problem):
-        if found is not None:
-            raise found
+    first = next(filter(None, comm.allgather(problem)), None)
+    if first is not None:
+        raise problem or first
+    return result
 
 
 def replace_file(path: Path, content: bytes, durable: bool = True) -> None:

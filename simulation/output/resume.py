@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,15 @@ from typing import Any
 from meanformer.mpi import MPI
 
 from meanformer.simulation.case.case import Case
-from meanformer.simulation.case.errors import CaseError
+from meanformer.simulation.case.errors import CaseError, join, show
 from meanformer.simulation.output.checkpoint import Checkpoint, read, restore
-from meanformer.simulation.output.folder import CASE_FILE, on_root, write_case
+from meanformer.simulation.output.folder import CASE_FILE, locked, on_root, write_case
 from meanformer.simulation.output.tables import cut_rows, read_columns
 from meanformer.simulation.state import State
 
 Columns = Mapping[str, Sequence[float]]
 
 _MAY_DIFFER = ("time.end", "title", "compare.", "output.")
-_LONGEST_VALUE = 40
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,10 @@ class Start:
     checkpoint: Checkpoint | None = None
 
 
-def find_start(folder: Path, case: Case, stems: Sequence[str], comm: MPI.Intracomm) -> Start:
-    """Find where the run in a folder goes on. Nothing is changed. Collective.
+def find_start(
+    folder: Path, case: Case, stems: Sequence[str], comm: MPI.Intracomm, held: ExitStack
+) -> Start:
+    """Find where the run in a folder goes on, and lock it. Nothing is changed. Collective.
 
     Args:
         folder: The output folder of the run.
@@ -51,16 +53,19 @@ def find_start(folder: Path, case: Case, stems: Sequence[str], comm: MPI.Intraco
             differ.
         stems: File stems of its tables.
         comm: The ranks.
+        held: Until this is closed, rank 0 has the lock.
 
     Raises:
-        CaseError: On every rank, if there is no run, no good checkpoint of it, too few rows in a
-            table, or the run is of another case: the keys that differ are named.
+        CaseError: On every rank, if there is no run, or it is going on, no good checkpoint of it,
+            too few rows in a table, or the run is of another case: keys that differ are named.
     """
 
     def find() -> Start:
+        if folder.is_dir():
+            held.enter_context(locked(folder))
         _check_same_case(folder, case)
         found = read(folder)
-        columns = {stem: read_columns(_table(folder, stem), found.samples) for stem in stems}
+        columns = {stem: read_columns(folder / f"{stem}.csv", found.samples) for stem in stems}
         return Start(found.time, found.samples, found.sampled, columns, found)
 
     start = on_root(comm, find)
@@ -93,14 +98,10 @@ def take_over(start: Start, folder: Path, case: Case, state: State) -> None:
 
     def files() -> None:
         for stem in start.columns:
-            cut_rows(_table(folder, stem), start.samples)
+            cut_rows(folder / f"{stem}.csv", start.samples)
         write_case(folder, case)
 
     on_root(state.comm, files)
-
-
-def _table(folder: Path, stem: str) -> Path:
-    return folder / f"{stem}.csv"
 
 
 def _check_same_case(folder: Path, case: Case) -> None:
@@ -109,10 +110,14 @@ def _check_same_case(folder: Path, case: Case) -> None:
         raise CaseError(
             [f"output.directory: {folder} holds no run to go on with: {CASE_FILE} is missing"]
         )
-    former = _flat(Case.load(path).model_dump(exclude_none=True))
-    wanted = _flat(case.model_dump(exclude_none=True))
+    former = dict(_flat(Case.load(path).model_dump(exclude_none=True)))
+    wanted = dict(_flat(case.model_dump(exclude_none=True)))
+
+    def said(values: Mapping[str, object], key: str) -> str:
+        return show(values[key]) if key in values else "left out"
+
     problems = [
-        f"{key}: {_show(wanted, key)}; must be {_show(former, key)}, as in the run to go on with"
+        f"{key}: {said(wanted, key)}; must be {said(former, key)}, as in the run to go on with"
         for key in sorted(former.keys() | wanted.keys())
         if not key.startswith(_MAY_DIFFER) and former.get(key) != wanted.get(key)
     ]
@@ -120,24 +125,13 @@ def _check_same_case(folder: Path, case: Case) -> None:
         raise CaseError(problems, str(path))
 
 
-def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested tables as one, with the keys ``table.key`` and ``table.list[0].key``."""
-
-    def entries(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-        for key, value in table.items():
-            if isinstance(value, Mapping):
-                yield from entries(value, f"{prefix}{key}.")
-            elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
-                for number, entry in enumerate(value):
-                    yield from entries(entry, f"{prefix}{key}[{number}].")
-            else:
-                yield f"{prefix}{key}", value
-
-    return dict(entries(table, ""))
-
-
-def _show(flat: Mapping[str, Any], key: str) -> str:
-    if key not in flat:
-        return "left out"
-    text = repr(flat[key])
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """The entries of nested tables, with the keys ``table.key`` and ``table.list[0].key``."""
+    if isinstance(value, Mapping):
+        for name, entry in value.items():
+            yield from _flat(entry, join(key, name))
+    elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
+        for number, entry in enumerate(value):
+            yield from _flat(entry, f"{key}[{number}]")
+    else:
+        yield key, value

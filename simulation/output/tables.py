@@ -27,7 +27,6 @@ class Table:
     def __init__(
         self, path: Path | None = None, columns: Mapping[str, Sequence[float]] | None = None
     ) -> None:
-        """Nothing is written before the next row."""
         self._path = path
         self._columns = {name: list(values) for name, values in (columns or {}).items()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pyvista as pv
 from meanformer.arrays import Array
 from meanformer.simulation.controller import Observer
 from meanformer.simulation.output.folder import on_root, replace_file
+from meanformer.simulation.output.resume import Start
 from meanformer.simulation.output.vtk_series import Series, encoded
 from meanformer.simulation.state import State
 
@@ -23,14 +23,11 @@ class TokenFields(Observer):
 
     Args:
         folder: Where ``tokens.pvd`` goes.
-        samples: Samples of the run that goes on.
-        sampled: Time of the last of them: what is in ``tokens.pvd`` up to there is kept.
+        start: Where the run starts.
     """
 
-    def __init__(self, folder: Path, samples: int = 0, sampled: float = -math.inf) -> None:
-        """Nothing is written before the first sample."""
-        self._series = Series(folder, "tokens", samples, sampled)
-        self._is_open = False
+    def __init__(self, folder: Path, start: Start) -> None:
+        self._series = Series(folder, "tokens", start)
 
     def sample(self, state: State) -> None:
         """Append the present tokens."""
@@ -41,9 +38,7 @@ class TokenFields(Observer):
         on_root(state.comm, partial(self._append, tokens.time, shares))
 
     def _append(self, time: float, shares: list[Array]) -> None:
-        if not self._is_open:
-            self._series.open()
-            self._is_open = True
+        self._series.open()
         points, velocity = np.concatenate(shares, axis=1)
         cloud = pv.PolyData(_placed(points))
         cloud.point_data["number"] = np.arange(cloud.n_points)

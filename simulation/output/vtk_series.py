@@ -10,6 +10,7 @@ import pyvista as pv
 from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter, vtkXMLUnstructuredGridWriter
 
 from meanformer.simulation.output.folder import replace_file
+from meanformer.simulation.output.resume import Start
 
 
 class Series:
@@ -20,24 +21,24 @@ class Series:
     Args:
         folder: Where ``STEM.pvd`` goes.
         stem: STEM.
-        samples: Samples of the run that goes on; 0 for a new one.
-        sampled: Time of the last of them: what is in ``STEM.pvd`` up to there is kept.
+        start: Where the run starts: what is in ``STEM.pvd`` up to there is kept.
     """
 
-    def __init__(self, folder: Path, stem: str, samples: int, sampled: float) -> None:
-        """Nothing is read or written yet."""
+    def __init__(self, folder: Path, stem: str, start: Start) -> None:
         self._collection, self._parts = folder / f"{stem}.pvd", folder / stem
-        self._sample, self._sampled = samples, sampled
+        self._is_open, self._sample, self._sampled = False, start.samples, start.sampled
         self._root = ET.Element("VTKFile", type="Collection", version="0.1")
         self._entries = ET.SubElement(self._root, "Collection")
 
     def open(self) -> None:
-        """Make room for the next samples: what a former run left of them goes.
+        """Before the first sample make room for it: what a former run left from there on goes.
 
         Raises:
             OSError: If files cannot be changed, or the collection is damaged, as it may be after a
                 power failure.
         """
+        if self._is_open:
+            return
         if self._collection.exists():
             self._entries.extend(self._former())
             self._write()
@@ -46,6 +47,7 @@ class Series:
             number = re.match(r"\d+", path.name)
             if number is not None and int(number[0]) >= self._sample:
                 path.unlink()
+        self._is_open = True
 
     def path(self, suffix: str) -> Path:
         """Where a file of the next sample goes."""

@@ -8,7 +8,7 @@ import pytest
 
 from meanformer.attention import Attention
 from meanformer.simulation.controller import Observer, integrate
-from meanformer.simulation.observers.mass_guard import MassGuard
+from meanformer.simulation.observers.guards import MassGuard
 from meanformer.simulation.state import State
 
 WORLD = MPI.COMM_WORLD

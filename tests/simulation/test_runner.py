@@ -15,7 +15,7 @@ from meanformer.attention import Attention, Sphere
 from meanformer.particles import TokenSolver
 from meanformer.simulation import Case, CaseError, run
 from meanformer.simulation.controller import RunStopped, integrate, sample_times
-from meanformer.simulation.observers.mass_guard import MassGuard
+from meanformer.simulation.observers.guards import MassGuard
 from meanformer.simulation.state import State
 
 SMALL = """

@@ -15,7 +15,7 @@ from meanformer.attention.laws import LAWS
 from meanformer.meshes import ball, box, circle, icosphere
 from meanformer.pde import DensitySolver
 from meanformer.pde.dg.flow import AttentionFlow
-from meanformer.simulation.output import density_vtu
+from meanformer.simulation.output import density_fields
 from meanformer.simulation.output.density_fields import DensityFields
 from meanformer.simulation.state import State
 
@@ -199,14 +199,14 @@ def test_an_error_of_one_rank_is_one_of_all_and_the_series_stays(shared_tmp_path
     solver = DensitySolver(domain, MODEL, 1, tilted(domain))
     fields, state = DensityFields(shared_tmp_path, solver, ["vtu"]), State(WORLD, MODEL, solver)
     fields.sample(state)
-    replace_file = density_vtu.replace_file
+    replace_file = density_fields.replace_file
 
     def full(path, *arguments, **options):
         if path.suffix == ".vtu" and WORLD.rank == WORLD.size - 1:
             raise OSError(28, "No space left on device", str(path))
         replace_file(path, *arguments, **options)
 
-    monkeypatch.setattr(density_vtu, "replace_file", full)
+    monkeypatch.setattr(density_fields, "replace_file", full)
     with pytest.raises(OSError, match="No space left"):
         fields.sample(state)
     entries = ET.parse(shared_tmp_path / "density.pvd").findall(".//DataSet")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import pyvista as pv
 
+from meanformer.simulation.output.resume import Start
 from meanformer.simulation.output.vtk_series import Series, encoded
 
 
@@ -23,13 +24,13 @@ def entries(folder):
 
 
 def test_goes_on_after_the_last_sample_and_drops_what_came_later(tmp_path):
-    series = Series(tmp_path, "cloud", 0, -np.inf)
+    series = Series(tmp_path, "cloud", Start())
     series.open()
     write(series, [0.0, 0.1, 0.2, 0.3])
     (tmp_path / "cloud" / "00002_1.vtu").touch()
     (tmp_path / "cloud" / "00003.vtp.new").touch()
     (tmp_path / "cloud" / "notes.txt").touch()
-    again = Series(tmp_path, "cloud", 2, 0.1)
+    again = Series(tmp_path, "cloud", Start(samples=2, sampled=0.1))
     again.open()
     assert [time for time, _ in entries(tmp_path)] == [0.0, 0.1]
     kept = sorted(path.name for path in (tmp_path / "cloud").iterdir())
@@ -44,10 +45,10 @@ def test_goes_on_after_the_last_sample_and_drops_what_came_later(tmp_path):
 
 
 def test_more_samples_than_five_digits(tmp_path):
-    series = Series(tmp_path, "cloud", 123456, 1.0)
+    series = Series(tmp_path, "cloud", Start(samples=123456, sampled=1.0))
     series.open()
     write(series, [2.0])
-    Series(tmp_path, "cloud", 123457, 2.0).open()
+    Series(tmp_path, "cloud", Start(samples=123457, sampled=2.0)).open()
     assert entries(tmp_path) == [(2.0, "cloud/123456.vtp")]
     assert (tmp_path / "cloud" / "123456.vtp").exists()
 
@@ -56,9 +57,9 @@ def test_more_samples_than_five_digits(tmp_path):
 def test_a_damaged_collection_is_named(damaged, tmp_path):
     (tmp_path / "cloud.pvd").write_text(damaged)
     with pytest.raises(OSError, match=r"cloud\.pvd is damaged: .*; without it, the run goes on"):
-        Series(tmp_path, "cloud", 2, 0.1).open()
+        Series(tmp_path, "cloud", Start(samples=2, sampled=0.1)).open()
     (tmp_path / "cloud.pvd").unlink()
-    series = Series(tmp_path, "cloud", 2, 0.1)
+    series = Series(tmp_path, "cloud", Start(samples=2, sampled=0.1))
     series.open()
     write(series, [0.2])
     assert entries(tmp_path) == [(0.2, "cloud/00002.vtp")]
