@@ -21,16 +21,9 @@ Observed_contra = TypeVar("Observed_contra", bound="Observed", contravariant=Tru
 
 
 class Observed(Generic[S_co]):
-    """A solver at a sample, with what several columns need of it.
+    """A solver at a sample, with what several columns need of it."""
 
-    Args:
-        solver: The solver.
-        model: The attention as a function of time.
-
-    Attributes:
-        points_move: Whether points are others at every sample.
-    """
-
+    #: Whether its points are others at every sample.
     points_move = True
 
     def __init__(self, solver: S_co, model: Model) -> None:
@@ -92,16 +85,9 @@ def empty(*names: str) -> Callable[[Observed, Row], Row]:
 
 
 class Diagnostics(Observer):
-    """Fill a table with the columns of ``parts``: one row a sample.
+    """Fill a table with columns of what is observed: one row a sample."""
 
-    Args:
-        table: Where rows go.
-        observed: What they are of.
-
-    Attributes:
-        parts: The columns in their order.
-    """
-
+    #: The columns in their order.
     parts: ClassVar[Iterable[Part]]
 
     def __init__(self, table: Table, observed: Observed) -> None:
@@ -117,11 +103,7 @@ class Diagnostics(Observer):
 
 
 class Comparison(Observer):
-    """Fill ``compare.csv``: t, and each metric with its sampling noise beside it.
-
-    Args:
-        table: Where rows go.
-    """
+    """Fill ``compare.csv``: t, and each metric with its sampling noise beside it."""
 
     def __init__(self, table: Table) -> None:
         self._table = table

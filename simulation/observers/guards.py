@@ -32,12 +32,9 @@ class MassGuard(Observer):
 
 
 class OutflowGuard(Observer):
-    """The mass that has left the density's mesh is within its limit.
+    """The mass that has left the density's mesh is at most the ``largest`` share of it.
 
-    Args:
-        density: What mass may leave.
-        largest: Share of the mass that may.
-        advice: How more could be held.
+    The ``advice`` says how more could be held.
     """
 
     def __init__(self, density: Density, largest: float, advice: str) -> None:
@@ -58,9 +55,6 @@ class StepGuard(Observer):
     """No step was far longer than the automatic one, which ``time.step`` allows.
 
     It warns once of each solver, on rank 0's standard error, and again at the end.
-
-    Args:
-        title: What runs, said in the warning.
     """
 
     def __init__(self, title: str) -> None:

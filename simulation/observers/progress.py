@@ -16,12 +16,7 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 class TerminalProgress(Observer):
-    """A bar with the time left; plain lines where stderr is no terminal (under mpirun, in a log).
-
-    Args:
-        title: What runs.
-        end: The final time.
-    """
+    """A bar with the time left; lines where stderr is no terminal (under mpirun, in a log)."""
 
     def __init__(self, title: str, end: float) -> None:
         self._title, self._end = title, end

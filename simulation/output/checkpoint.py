@@ -66,11 +66,7 @@ def take(state: State, samples: int, sampled: float) -> Checkpoint | None:
 
 
 def restore(state: State, checkpoint: Checkpoint | None) -> None:
-    """Bring the solvers to where they were. Collective.
-
-    Args:
-        state: Solvers of the same case, on any number of ranks; changed in place.
-        checkpoint: On rank 0; not read elsewhere.
+    """Bring the solvers to where they were, on any ranks; ``checkpoint`` is rank 0's. Collective.
 
     Raises:
         CaseError: On every rank, if the checkpoint is not one of these solvers.
@@ -115,12 +111,8 @@ def read(folder: Path) -> Checkpoint:
     """
     slots = folder / _FOLDER
     if not (slots / _LATEST).exists():
-        raise CaseError(
-            [
-                f"output.directory: {folder} holds no checkpoint to go on from: "
-                f"{_FOLDER}/{_LATEST} is missing; run without --resume to begin anew"
-            ]
-        )
+        why = f"{_FOLDER}/{_LATEST} is missing; run without --resume to begin anew"
+        raise CaseError([f"output.directory: {folder} holds no checkpoint to go on from: {why}"])
     try:
         record = json.loads((slots / _LATEST).read_bytes())
         path = slots / record["slot"] / _STATE
@@ -131,12 +123,8 @@ def read(folder: Path) -> Checkpoint:
         samples, sampled = int(arrays.pop("run.samples")), float(arrays.pop("run.sampled"))
         return Checkpoint(samples, sampled, arrays)
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
-        raise CaseError(
-            [
-                f"checkpoint: cannot go on from {slots}: {error}; "
-                f"{_SLOT} of another slot there, copied to {_LATEST}, goes on from that one"
-            ]
-        ) from None
+        cure = f"{_SLOT} of another slot there, copied to {_LATEST}, goes on from that one"
+        raise CaseError([f"checkpoint: cannot go on from {slots}: {error}; {cure}"]) from None
 
 
 def _deal(
@@ -145,7 +133,7 @@ def _deal(
     here: Mapping[str, npt.NDArray[Any]],
     everyone: Sequence[Indices] | None,
 ) -> list[dict[str, npt.NDArray[Any]]]:
-    """Each rank's arrays of a solver, of which ``here`` are those of one rank before."""
+    """Each rank's arrays of a solver, with the shapes of rows that are ``here`` on rank 0."""
     assert checkpoint is not None and everyone is not None
     count, found = sum(map(len, everyone)), {}
     for entry, array in here.items():

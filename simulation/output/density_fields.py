@@ -71,11 +71,6 @@ class DensityVtu:
     Pieces hold the cells their rank owns, so that each cell is there once: triangles and tetrahedra
     as Lagrange cells of the fields' degree, intervals as straight lines from node to node. The
     density and points are in double precision, other fields in single.
-
-    Args:
-        folder: Where ``density.pvd`` goes.
-        space: The scalar elements of the fields.
-        start: Where the run starts.
     """
 
     def __init__(self, folder: Path, space: fem.FunctionSpace, start: Start) -> None:
@@ -127,9 +122,7 @@ class DensityVtu:
         _declare(ET.SubElement(grid, "PPoints"), self._points)
         for rank in range(self._comm.size):
             ET.SubElement(grid, "Piece", Source=self._piece(rank).name)
-        path = self._series.path(".pvtu")
-        replace_file(path, ET.tostring(root, xml_declaration=True), durable=False)
-        self._series.append(time, path)
+        self._series.append(time, ".pvtu", ET.tostring(root, xml_declaration=True))
 
 
 class DensityVtx:
@@ -138,10 +131,6 @@ class DensityVtx:
     Each cell is there once, on any number of ranks. Such a file cannot be continued: a run that
     goes on writes ``density-2.bp``, ``density-3.bp``, ... Of two files that hold the same times,
     the later one counts.
-
-    Args:
-        folder: Where ``density.bp`` goes.
-        space: The scalar elements of the fields.
     """
 
     def __init__(self, folder: Path, space: fem.FunctionSpace) -> None:

@@ -54,11 +54,11 @@ def on_each(comm: MPI.Intracomm, action: Callable[[], T]) -> T | None:
 
 
 def replace_file(path: Path, content: bytes, durable: bool = True) -> None:
-    """Write a file that is the former or the new one at any moment a run may be killed.
+    """Write a whole file that is the former or the new one at any moment a run may be killed.
 
     Args:
         path: The file.
-        content: The whole of it.
+        content: All of it.
         durable: Have it on the disk when this returns, so that it outlives a power failure too.
 
     Raises:
@@ -153,12 +153,8 @@ def _is_of_a_run(folder: Path) -> bool:
     if (folder / CASE_FILE).exists():
         return True
     if any(folder.iterdir()):
-        raise CaseError(
-            [
-                f"output.directory: {folder} holds files that no run wrote; "
-                "must be empty, a former run, or not exist"
-            ]
-        )
+        need = "must be empty, a former run, or not exist"
+        raise CaseError([f"output.directory: {folder} holds files that no run wrote; {need}"])
     return False
 
 

@@ -49,8 +49,7 @@ def find_start(
 
     Args:
         folder: The output folder of the run.
-        case: What is to be run; only the final time, the title, ``[compare]`` and ``[output]`` may
-            differ.
+        case: What is to be run.
         stems: File stems of its tables.
         comm: The ranks.
         held: Until this is closed, rank 0 has the lock.
@@ -74,13 +73,7 @@ def find_start(
 
 
 def take_over(start: Start, folder: Path, case: Case, state: State) -> None:
-    """Bring solvers and files to where the run goes on. Collective.
-
-    Args:
-        start: What ``find_start`` has found.
-        folder: The output folder of the run.
-        case: The case that goes on; it is written into the folder.
-        state: Its solvers; changed in place.
+    """Bring solvers and files to where the run goes on, and write its case. Collective.
 
     Raises:
         CaseError: On every rank, if the checkpoint does not fit the solvers or the final time,
@@ -89,12 +82,8 @@ def take_over(start: Start, folder: Path, case: Case, state: State) -> None:
     restore(state, start.checkpoint)
     farthest = max(solver.time for solver in state.solvers.values())
     if case.time.end < farthest:
-        raise CaseError(
-            [
-                f"time.end: {case.time.end} is not allowed; must be at least {farthest}, "
-                f"where the run in {folder} is"
-            ]
-        )
+        need = f"must be at least {farthest}, where the run in {folder} is"
+        raise CaseError([f"time.end: {case.time.end} is not allowed; {need}"])
 
     def files() -> None:
         for stem in start.columns:

@@ -21,17 +21,14 @@ from meanformer.simulation.state import State
 def summarise(
     state: State, scheme: Scheme | None, tables: dict[str, Table], seconds: dict[str, float]
 ) -> dict[str, Any]:
-    """Where a run has ended and what it cost; the same on every rank. Collective.
+    """Where a run has ended and what it cost, the same on every rank, as JSON. Collective.
 
     Args:
         state: The solvers.
         scheme: That of the density, or None.
         tables: The tables of diagnostics by file stem.
-        seconds: Wall time by phase, of this rank.
-
-    Returns:
-        A dictionary that JSON can hold. Wall times are the largest of all ranks, in seconds; those
-        of a solver's parts, as in "density.attention", are contained in its own.
+        seconds: Wall time by phase, of this rank: told are the largest of all ranks. Those of a
+            solver's parts, as in "density.attention", are contained in its own.
     """
     solvers = state.solvers
     parts = {f"{name}.{p}": s for name in solvers for p, s in solvers[name].wall_time.items()}

@@ -10,7 +10,7 @@ import pyvista as pv
 
 from meanformer.arrays import Array
 from meanformer.simulation.controller import Observer
-from meanformer.simulation.output.folder import on_root, replace_file
+from meanformer.simulation.output.folder import on_root
 from meanformer.simulation.output.resume import Start
 from meanformer.simulation.output.vtk_series import Series, encoded
 from meanformer.simulation.state import State
@@ -20,10 +20,6 @@ class TokenFields(Observer):
     """Write the tokens to ``tokens/NNNNN.vtp``, collected with their times in ``tokens.pvd``.
 
     Points have the fields ``number``, their global one, and ``velocity``.
-
-    Args:
-        folder: Where ``tokens.pvd`` goes.
-        start: Where the run starts.
     """
 
     def __init__(self, folder: Path, start: Start) -> None:
@@ -43,9 +39,7 @@ class TokenFields(Observer):
         cloud = pv.PolyData(_placed(points))
         cloud.point_data["number"] = np.arange(cloud.n_points)
         cloud.point_data["velocity"] = _placed(velocity)
-        path = self._series.path(".vtp")
-        replace_file(path, encoded(cloud), durable=False)
-        self._series.append(time, path)
+        self._series.append(time, ".vtp", encoded(cloud))
         self._series.advance()
 
 

@@ -53,12 +53,14 @@ class Series:
         """Where a file of the next sample goes."""
         return self._parts / f"{self._sample:05d}{suffix}"
 
-    def append(self, time: float, path: Path) -> None:
-        """Add the next sample, whose files are written: ``path`` is the one to open.
+    def append(self, time: float, suffix: str, content: bytes) -> None:
+        """Write the file to open of the next sample, whose others are written, and add it.
 
         Raises:
-            OSError: If the collection cannot be written.
+            OSError: If it or the collection cannot be written.
         """
+        path = self.path(suffix)
+        replace_file(path, content, durable=False)
         moment, relative = repr(float(time)), path.relative_to(self._collection.parent).as_posix()
         ET.SubElement(self._entries, "DataSet", timestep=moment, part="0", file=relative)
         self._write()
