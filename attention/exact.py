@@ -17,8 +17,9 @@ from meanformer.arrays import Array
 from meanformer.attention.attention import Attention
 from meanformer.attention.matrices import multiple_of_identity
 from meanformer.attention.measures import Gaussian, Measure, PoissonKernel, Uniform
-from meanformer.attention.measures.image import LinearImage, Spread
-from meanformer.attention.spaces import Euclidean, Sphere
+from meanformer.attention.measures.euclidean import LinearImage
+from meanformer.attention.measures.measure import Spread
+from meanformer.attention.spaces import Sphere
 
 _PRECISION = {"rtol": 1e-12, "atol": 1e-14, "method": "DOP853"}
 
@@ -45,16 +46,8 @@ def exact_solution(
     if isinstance(start.space, Sphere):
         return _on_sphere(attention, start, time, temperature)
     if isinstance(start, Gaussian):
-        mean, covariance = start.moments()
-        d = len(mean)
-        rule, heads = attention.rule, attention.all_heads
-        if any(rule.affine(head, mean, covariance) is None for head in heads):
-            return None
-        moved = _flow_of_moments(attention, d, temperature)
-        state = _integrate(moved, np.concatenate([mean, covariance.ravel()]), time)
-        covariance = state[d:].reshape(d, d)
-        return Gaussian(tuple(state[:d]), tuple(map(tuple, (covariance + covariance.T) / 2)))
-    if attention.rule.moves_by_matrices and temperature == 0 and hasattr(start, "moments"):
+        return _normal(attention, start, time, temperature)
+    if attention.rule.moves_by_matrices and temperature == 0 and isinstance(start, Spread):
         return _linear_image(attention, start, time)
     return None
 
@@ -96,13 +89,14 @@ def _on_sphere(
     return PoissonKernel(tuple(a / radius / np.sqrt(1 + np.exp(-2 * u))))
 
 
-def _flow_of_moments(
-    attention: Attention, d: int, temperature: float
-) -> Callable[[float, Array], Array]:
-    """The rate of (m, S) of a normal distribution, ``shape=(d + d^2,)``.
-
-    The velocity is b + B x with B and b of every law: m' = b + B m, S' = B S + S B^T + 2 kappa I.
-    """
+def _normal(
+    attention: Attention, start: Gaussian, time: float, temperature: float
+) -> Gaussian | None:
+    """N(m, S) where the velocity is b + B x: m' = b + B m, S' = B S + S B^T + 2 kappa I."""
+    mean, covariance = start.moments()
+    d = len(mean)
+    if any(attention.rule.affine(head, mean, covariance) is None for head in attention.all_heads):
+        return None
 
     def rate(_: float, state: Array) -> Array:
         mean, covariance = state[:d], state[d:].reshape(d, d)
@@ -111,7 +105,22 @@ def _flow_of_moments(
         spread = spread + spread.T + 2 * temperature * np.eye(d)
         return np.concatenate([offset + slope @ mean, spread.ravel()])
 
-    return rate
+    state = _integrate(rate, np.concatenate([mean, covariance.ravel()]), time)
+    covariance = state[d:].reshape(d, d)
+    return Gaussian(tuple(state[:d]), tuple(map(tuple, (covariance + covariance.T) / 2)))
+
+
+def _linear_image(attention: Attention, start: Spread, time: float) -> LinearImage:
+    """The image under x(t) = M x(0), M' = B M, B that of the moments of the image so far."""
+    mean, covariance = start.moments()
+    d = len(mean)
+
+    def rate(_: float, flat: Array) -> Array:
+        matrix = flat.reshape(d, d)
+        moved = matrix @ mean, matrix @ covariance @ matrix.T
+        return (_affine(attention, *moved)[1] @ matrix).ravel()
+
+    return LinearImage(start, _integrate(rate, np.eye(d).ravel(), time).reshape(d, d))
 
 
 def _affine(attention: Attention, mean: Array, covariance: Array) -> tuple[Array, Array]:
@@ -119,21 +128,6 @@ def _affine(attention: Attention, mean: Array, covariance: Array) -> tuple[Array
     parts = [attention.rule.affine(head, mean, covariance) for head in attention.all_heads]
     offset, slope = (np.sum(part, axis=0) for part in zip(*filter(None, parts), strict=True))
     return offset, slope
-
-
-def _linear_image(attention: Attention, start: Measure, time: float) -> Measure:
-    """The image under x(t) = M x(0), M' = B M, B that of the moments of the image so far."""
-    assert isinstance(start.space, Euclidean)
-    source: Spread = start  # type: ignore[assignment]
-    d = start.space.dimension
-    mean, covariance = source.moments()
-
-    def rate(_: float, flat: Array) -> Array:
-        matrix = flat.reshape(d, d)
-        moved = matrix @ mean, matrix @ covariance @ matrix.T
-        return (_affine(attention, *moved)[1] @ matrix).ravel()
-
-    return LinearImage(source, _integrate(rate, np.eye(d).ravel(), time).reshape(d, d))
 
 
 def _integrate(rate: Callable[[float, Array], Array], start: Array, time: float) -> Array:

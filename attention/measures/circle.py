@@ -1,7 +1,8 @@
 """Angles on the circle: quantiles of the measures there, and where angles are.
 
-Angles are from an axis, counterclockwise, in [-pi, pi]. Quantile functions map levels u in [0, 1)
-to the angles where the distribution function from -pi takes them, each level by itself.
+Angles are from an axis, counterclockwise, in [-pi, pi], ``shape=(n,)``. Quantile functions map
+levels u in [0, 1), ``shape=(n,)``, to the angles where the distribution function from -pi takes
+them, each level by itself.
 """
 
 from __future__ import annotations
@@ -36,15 +37,7 @@ def uniform_angle(levels: Array) -> Array:
 
 
 def von_mises_angle(concentration: float, levels: Array) -> Array:
-    """Quantiles of the density proportional to e^{c cos t}.
-
-    Args:
-        concentration: c >= 0, dimensionless.
-        levels: Numbers in [0, 1), ``shape=(n,)``.
-
-    Returns:
-        Angles, ``shape=(n,)``, where the distribution function is the level to 1e-15.
-    """
+    """Quantiles of the density proportional to e^{c cos t}, c >= 0, to 1e-15 of the level."""
     # The density is symmetric and decreases from 0 to pi: solve for |t| from the mass beyond it.
     # Exponents are below _REACH up to the last panel.
     reach = 2 * np.arcsin(np.sqrt(_REACH / max(2 * concentration, _REACH)))
@@ -77,11 +70,7 @@ def poisson_angle(length: float, levels: Array) -> Array:
     """Quantiles of (1 - r^2) / (1 + r^2 - 2 r cos t) / (2 pi), by the conformal map.
 
     In half-angles, the map x = (1 - |a|^2)/|u + a|^2 (u + a) + a of the uniform measure is
-    tan(t/2) = (1 - r)/(1 + r) tan(s/2).
-
-    Args:
-        length: r = |a|, in [0, 1).
-        levels: Numbers in [0, 1), ``shape=(n,)``.
+    tan(t/2) = (1 - r)/(1 + r) tan(s/2), with the length r = |a| in [0, 1).
     """
     half = uniform_angle(levels) / 2
     return 2 * np.arctan2((1 - length) * np.sin(half), (1 + length) * np.cos(half))
@@ -90,10 +79,7 @@ def poisson_angle(length: float, levels: Array) -> Array:
 def harmonic_angle(degree: int, amplitude: float, levels: Array) -> Array:
     """Quantiles of (1 + amplitude cos(k t)) / (2 pi): t + amplitude sin(k t)/k = 2 pi (u - 1/2).
 
-    Args:
-        degree: k >= 1.
-        amplitude: In [-1, 1].
-        levels: Numbers in [0, 1), ``shape=(n,)``.
+    The degree is k >= 1, the amplitude in [-1, 1].
     """
     # Kepler's equation for k t, up to whole periods.
     periods = degree * (levels - 0.5)
@@ -107,13 +93,9 @@ def harmonic_angle(degree: int, amplitude: float, levels: Array) -> Array:
 def bisect(
     increasing: Callable[[Array], Array], levels: Array, lower: float, upper: float
 ) -> Array:
-    """Where an increasing function takes given levels, to round-off of its argument.
+    """Where an increasing function takes given levels, ``shape=(n,)``, to round-off.
 
-    Args:
-        increasing: Maps arguments to values, entry by entry.
-        levels: Values, ``shape=(n,)``.
-        lower: Where the function is at most the smallest level.
-        upper: Where the function is at least the largest level.
+    At the lower end it is at most the smallest level, at the upper end at least the largest.
     """
     low: Array = np.full(len(levels), lower)
     high: Array = np.full(len(levels), upper)

@@ -11,7 +11,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import ndtri
 
 from meanformer.arrays import Array
-from meanformer.attention.measures.measure import check_points, check_uniforms
+from meanformer.attention.measures.measure import Spread, check_points, check_uniforms
 from meanformer.attention.spaces import Euclidean
 
 _SYMMETRIC = 1e-12  # how far a covariance may be from symmetric, relative to its largest entry
@@ -143,6 +143,38 @@ class Box:
     @property
     def _corners(self) -> tuple[Array, Array]:
         return np.array(self.lower, dtype=float), np.array(self.upper, dtype=float)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearImage:
+    """The image of a measure in R^d under x -> M x.
+
+    Args:
+        source: The measure.
+        matrix: M, invertible, ``shape=(d, d)``.
+    """
+
+    source: Spread
+    matrix: Array
+
+    @cached_property
+    def space(self) -> Euclidean:
+        """R^d."""
+        return Euclidean(self.source.space.dimension)
+
+    def density(self, points: Array) -> Array:
+        """The source's density at M^{-1} x, over |det M|."""
+        inverse = np.linalg.inv(self.matrix)
+        return self.source.density(points @ inverse.T) * abs(np.linalg.det(inverse))
+
+    def sample(self, uniforms: Array) -> Array:
+        """M times samples of the source."""
+        return self.source.sample(uniforms) @ self.matrix.T
+
+    def moments(self) -> tuple[Array, Array]:
+        """Mean, ``shape=(d,)``, and covariance, ``shape=(d, d)``."""
+        mean, covariance = self.source.moments()
+        return self.matrix @ mean, self.matrix @ covariance @ self.matrix.T
 
 
 def covariance_fault(matrix: Array) -> str:

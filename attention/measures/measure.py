@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -32,6 +32,14 @@ class Measure(Protocol):
         """
 
 
+@runtime_checkable
+class Spread(Measure, Protocol):
+    """A measure in R^d that knows its mean and covariance."""
+
+    def moments(self) -> tuple[Array, Array]:
+        """Mean, ``shape=(d,)``, and covariance, ``shape=(d, d)``."""
+
+
 def uniforms_per_sample(space: Space) -> int:
     """Uniform numbers that one sample takes: one for each dimension of the space as a manifold.
 
@@ -53,7 +61,7 @@ def uniform_numbers(first: int, count: int, seed: int, space: Space = _SPHERE) -
         first: Global number of the first token.
         count: Number of tokens.
         seed: Seed of the stream.
-        space: Where the tokens live, which says how many numbers each one takes.
+        space: Where the tokens live.
 
     Returns:
         ``shape=(count, uniforms_per_sample(space))``, in [0, 1).

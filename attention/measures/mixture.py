@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from meanformer.arrays import Array
-from meanformer.attention.measures.measure import Measure, check_uniforms
+from meanformer.attention.measures.measure import Measure, Spread, check_uniforms
 from meanformer.attention.spaces import Space
-
-
-@runtime_checkable
-class _WithMoments(Protocol):
-    def moments(self) -> tuple[Array, Array]: ...
 
 
 @dataclass(frozen=True)
@@ -76,7 +70,7 @@ class Mixture:
         Raises:
             TypeError: A component is a measure on a sphere.
         """
-        parts = [part.moments() for part in self.components if isinstance(part, _WithMoments)]
+        parts = [part.moments() for part in self.components if isinstance(part, Spread)]
         if len(parts) != len(self.components):
             raise TypeError("Mixture: not all components have moments in closed form")
         means, covariances = (np.stack(part) for part in zip(*parts, strict=True))

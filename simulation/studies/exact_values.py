@@ -12,7 +12,7 @@ from meanformer.arrays import Array
 from meanformer.attention import Attention, Space, Sphere
 from meanformer.attention.exact import exact_solution
 from meanformer.attention.measures import Measure, uniforms_per_sample
-from meanformer.attention.measures.image import Spread
+from meanformer.attention.measures.measure import Spread
 from meanformer.simulation.builders.model import build_model, initial_measure
 from meanformer.simulation.case.case import Case
 from meanformer.simulation.case.errors import CaseError
