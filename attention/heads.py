@@ -41,16 +41,16 @@ class Head:
                 raise ValueError(f"{name} must be finite")
             if matrix.ndim:  # a copy: the caller's own array may change
                 object.__setattr__(self, name, matrix)
-        q, k, v = self.matrices
-        square = {name for name, m in (("query", q), ("key", k), ("value", v)) if is_square(m)}
-        if q.ndim and k.ndim:
-            if q.shape != k.shape:
-                raise ValueError(f"query has shape {q.shape} and key {k.shape}; must be the same")
-            square |= {"query", "key"}
-        for name in ("query", "key", "value"):
-            if name not in square:
-                wrong = matrix_of(getattr(self, name)).shape
-                raise ValueError(f"{name} has shape {wrong}; must be square")
+        query, key, value = self.matrices
+        square = {"query": query, "key": key, "value": value}
+        if query.ndim and key.ndim:
+            if query.shape != key.shape:
+                shapes = f"query has shape {query.shape} and key {key.shape}"
+                raise ValueError(f"{shapes}; must be the same")
+            square = {"value": value}
+        for name, matrix in square.items():
+            if matrix.ndim and matrix.shape[0] != matrix.shape[1]:
+                raise ValueError(f"{name} has shape {matrix.shape}; must be square")
 
     @property
     def matrices(self) -> tuple[Array, Array, Array]:
@@ -69,8 +69,3 @@ class Head:
             if matrix.ndim and matrix.shape[1] != dimension:
                 return f"{name} has shape {matrix.shape}; must have {dimension} columns"
         return None
-
-
-def is_square(matrix: Array) -> bool:
-    """Whether a matrix is square; a multiple of the identity is."""
-    return not matrix.ndim or matrix.shape[0] == matrix.shape[1]

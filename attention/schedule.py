@@ -17,15 +17,12 @@ class Model(Protocol):
 
     def during(self, time: float) -> Model:
         """The model from a time until its ``next_change``, smooth in time."""
-        ...
 
     def at(self, time: float) -> Attention:
         """The attention at a time."""
-        ...
 
     def next_change(self, time: float) -> float:
         """The first time after this one at which the model jumps; infinite when there is none."""
-        ...
 
 
 class Schedule:
@@ -41,7 +38,6 @@ class Schedule:
     """
 
     def __init__(self, layers: Sequence[Attention], durations: npt.ArrayLike = 1.0) -> None:
-        """Lay the layers end to end."""
         self.layers = tuple(layers)
         if not self.layers:
             raise ValueError("schedule: there must be at least one layer")
@@ -65,9 +61,7 @@ class Schedule:
         number = int(np.searchsorted(self.ends, time, side="right"))
         return self.layers[min(number, len(self.layers) - 1)]
 
-    def at(self, time: float) -> Attention:
-        """The same as ``during``."""
-        return self.during(time)
+    at = during
 
     def next_change(self, time: float) -> float:
         """The first change of layers after a time; infinite when there is none."""
@@ -81,14 +75,12 @@ class Rescaled:
 
     Args:
         attention: The model that x follows, of a normalised law.
+
+    Raises:
+        ValueError: If the law is not normalised.
     """
 
     def __init__(self, attention: Attention) -> None:
-        """Check the law.
-
-        Raises:
-            ValueError: If the law is not normalised.
-        """
         self._attention = attention
         attention.rescaled(0.0)
 
