@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
-from typing import Literal
 
 from meanformer.mpi import MPI
 
@@ -75,13 +74,11 @@ class Attention:
         for name, (_, field) in PARAMETERS.items():
             if getattr(self, name) < field.metadata.get("least", -math.inf):
                 raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
-        try:
-            object.__setattr__(self, "heads", tuple(self.heads))
-        except TypeError:
-            raise ValueError("heads must be a sequence of Head") from None
-        if not all(isinstance(head, Head) for head in self.heads):
+        heads = tuple(self.heads) if isinstance(self.heads, Iterable) else (None,)
+        if not all(isinstance(head, Head) for head in heads):
             raise ValueError("heads must be a sequence of Head")
-        if self.heads and any(m is not None for m in (self.query, self.key, self.value)):
+        object.__setattr__(self, "heads", heads)
+        if heads and any(m is not None for m in (self.query, self.key, self.value)):
             raise ValueError("heads stand in place of query, key and value: give one or the other")
         head = Head(self.query, self.key, self.value)
         for name in ("query", "key", "value"):
@@ -101,9 +98,7 @@ class Attention:
     def rule(self) -> Law:
         """The law with its parameters."""
         law = LAWS[self.law]
-        return law(
-            self.beta, **{field.name: getattr(self, field.name) for field in law.parameters()}
-        )
+        return law(self.beta, *(getattr(self, field.name) for field in law.parameters()))
 
     def during(self, time: float) -> Attention:
         """The model from a time on: always this one. See ``Schedule`` for others."""
@@ -126,7 +121,7 @@ class Attention:
         tolerance: float = 1e-10,
         comm: MPI.Comm | None = None,
         *,
-        backend: Choice | Literal["auto"] = "auto",
+        backend: Choice = "auto",
     ) -> Array:
         """The velocity v[mu](x) of the measure mu = sum_j w_j delta_{y_j}.
 
@@ -167,11 +162,10 @@ class Attention:
         tolerance: float = 1e-10,
         comm: MPI.Comm | None = None,
         *,
-        backend: Choice | Literal["auto"] = "auto",
+        backend: Choice = "auto",
     ) -> Field:
         """The velocity with Z and log Z of every head. Arguments and errors as for ``velocity``."""
-        evaluator = self.prepare(targets, points, space, tolerance, comm, backend=backend)
-        return evaluator(weights)
+        return self.prepare(targets, points, space, tolerance, comm, backend=backend)(weights)
 
     def prepare(
         self,
@@ -181,7 +175,7 @@ class Attention:
         tolerance: float = 1e-10,
         comm: MPI.Comm | None = None,
         *,
-        backend: Choice | Literal["auto"] = "auto",
+        backend: Choice = "auto",
     ) -> Evaluator:
         """Choose backends and prepare them for fixed targets and points.
 
@@ -190,9 +184,8 @@ class Attention:
         Returns:
             A callable that maps weights, ``shape=(n,)``, to a ``Field``.
         """
-        heads = {f"heads[{i}].": head for i, head in enumerate(self.heads)} or {
-            "": self.all_heads[0]
-        }
+        heads = {f"heads[{i}].": head for i, head in enumerate(self.heads)}
+        heads = heads or {"": self.all_heads[0]}
         return Evaluator(
             self.rule, heads, self.relative, targets, points, space, tolerance, comm, backend
         )
@@ -205,7 +198,7 @@ class Attention:
         tolerance: float = 1e-10,
         comm: MPI.Comm | None = None,
         *,
-        backend: Choice | Literal["auto"] = "auto",
+        backend: Choice = "auto",
     ) -> tuple[Plan, ...]:
         """Which backend would evaluate each head, and why; prints well.
 

@@ -37,11 +37,11 @@ class InteractionEnergy:
     def __init__(
         self, attention: Attention, points: Array, space: Space, comm: MPI.Comm | None = None
     ) -> None:
-        """Prepare the sums at the points themselves."""
         if not attention.rule.energetic:
             energetic = ", ".join(sorted(name for name, law in LAWS.items() if law.energetic))
             raise ValueError(f"law is {attention.law!r}; only these have an energy: {energetic}")
-        self.attention, self.points, self.space, self.comm = attention, points, space, comm
+        self.attention, self.points, self.space = attention, points, space
+        self._comm = comm
         self.evaluator = self._prepare(attention)
 
     def __call__(self, weights: Array) -> EnergyOfMeasure:
@@ -56,34 +56,27 @@ class InteractionEnergy:
     @cached_property
     def turned(self) -> dict[int, Evaluator]:
         """With Q and K in each other's place, the heads for which that makes a difference."""
-        rule, heads = self.attention.rule, enumerate(self.attention.all_heads)
+        alone = replace(self.attention, query=None, key=None, value=None, heads=())
         return {
-            number: self._prepare(
-                replace(self.attention, query=head.key, key=head.query, value=None, heads=())
-            )
-            for number, head in heads
-            if not rule.is_symmetric(head)
+            number: self._prepare(replace(alone, query=head.key, key=head.query))
+            for number, head in enumerate(self.attention.all_heads)
+            if not self.attention.rule.is_symmetric(head)
         }
 
     def _prepare(self, attention: Attention) -> Evaluator:
-        return attention.prepare(self.points, self.points, self.space, OF_OWN_MASS, self.comm)
+        return attention.prepare(self.points, self.points, self.space, OF_OWN_MASS, self._comm)
 
 
 class EnergyOfMeasure:
     """What ``InteractionEnergy`` says of one measure; its numbers share the kernel's sums."""
 
     def __init__(self, energy: InteractionEnergy, weights: Array) -> None:
-        """Evaluate the sums. Collective."""
         self._energy, self._weights = energy, weights
-        energy.evaluator.warm(None)
-        self._sums = energy.evaluator.sums(weights)
-        potentials = energy.evaluator.potentials
-        self._own = [
-            OwnSums(head, sums, potential, energy.points, weights, energy.comm)
-            for head, sums, potential in zip(
-                energy.attention.all_heads, self._sums[0], potentials, strict=True
-            )
-        ]
+        evaluator, heads = energy.evaluator, energy.attention.all_heads
+        evaluator.warm(None)
+        self._sums = evaluator.sums(weights)
+        of_heads = zip(heads, self._sums[0], evaluator.potentials, strict=True)
+        self._own = [OwnSums(*sums, energy.points, weights, evaluator.comm) for sums in of_heads]
 
     def value(self) -> float:
         """The energy, as ``interaction_energy``. Collective."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import reduce
 from numbers import Real
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 from meanformer.mpi import MPI
 
@@ -14,13 +14,14 @@ import numpy.typing as npt
 
 from meanformer.arrays import Array
 from meanformer.attention.backends.backend import AttentionDomainError, Sums
-from meanformer.attention.backends.plan import Choice, Plan
+from meanformer.attention.backends.plan import Choice, Name, Plan
 from meanformer.attention.head_sums import HeadSums
 from meanformer.attention.heads import Head
 from meanformer.attention.laws import Law
 from meanformer.attention.matrices import times
 from meanformer.attention.rows import divide
 from meanformer.attention.spaces import Space, Sphere
+from meanformer.serial import COMM_SELF
 
 _NO_NUMBERS = (0, 0, 0)
 # Speeds beyond e^300 leave no room for squares of vectors.
@@ -52,18 +53,10 @@ class Field(NamedTuple):
 
 
 class Evaluator:
-    """``Attention`` prepared for fixed targets and points; made by ``Attention.prepare``.
+    """``Attention`` prepared for fixed targets and points.
 
-    Args:
-        law: The law with its parameters.
-        heads: By what stands before the names of their matrices in messages.
-        relative: Whether values are V (y - x).
-        targets: As for ``Attention.velocity``, and so are the others.
-        points: This rank's.
-        space: Where both are.
-        tolerance: Of Z and the average.
-        comm: The ranks, or None.
-        backend: A choice, or "auto".
+    Made by ``Attention.prepare``, whose arguments it takes, with the law, what stands before the
+    names of each head's matrices in messages, and whether values are V (y - x).
     """
 
     def __init__(
@@ -76,15 +69,18 @@ class Evaluator:
         space: Space,
         tolerance: float,
         comm: MPI.Comm | None,
-        backend: Choice | Literal["auto"],
+        backend: Choice,
     ) -> None:
-        """See ``Attention.prepare``."""
-        self._comm, self._space = comm, space
-        self._law, self._relative = law, relative
+        # Where there is one rank, nothing is asked of MPI, which would pickle every number.
+        self.comm = comm = comm if comm is not None and comm.size > 1 else COMM_SELF
+        self._space, self._law, self._relative = space, law, relative
         # Ranks must agree on this and on the options: what comes is collective.
-        same = self._everywhere(targets is points)
+        same = comm.allreduce(targets is points, op=MPI.LAND)
         self._agree(_problem_with_options(tolerance, backend))
-        self._agree(self._problem_between_ranks(float(tolerance), backend))
+        options = float(tolerance), backend
+        first = comm.bcast(options, root=0)
+        differ = f"tolerance, backend are {options}, but {first} on rank 0"
+        self._agree(None if options == first else differ)
         self._points = _as_real(points)
         self._targets = self._points if same else _as_real(targets)
         self._agree(
@@ -111,12 +107,12 @@ class Evaluator:
     @property
     def iterations(self) -> int:
         """Sinkhorn's iterations in the last call, of all heads; 0 for other laws."""
-        return sum(head.iterations for head in self._heads)
+        return sum(head.factors.iterations for head in self._heads)
 
     @property
     def potentials(self) -> list[Array | None]:
         """Sinkhorn's g at the points after a call, ``shape=(n,)``, a head each; or None."""
-        return [head.potential for head in self._heads]
+        return [head.factors.potential for head in self._heads]
 
     def matrix(self, weights: Array) -> Array:
         """The attention matrix P of every head, dense. Collective; arguments as for a call.
@@ -175,12 +171,13 @@ class Evaluator:
         Raises:
             ValueError: If the other one has other numbers of points or heads.
         """
+        potentials = [None] * len(self._heads) if earlier is None else earlier.potentials
         if earlier is not None and (
-            len(earlier._heads) != len(self._heads) or len(earlier._points) != len(self._points)
+            len(potentials) != len(self._heads) or len(earlier._points) != len(self._points)
         ):
             raise ValueError("warm: the earlier evaluator has other numbers of points or heads")
-        for number, head in enumerate(self._heads):
-            head.start_from(None if earlier is None else earlier._heads[number])
+        for head, potential in zip(self._heads, potentials, strict=True):
+            head.factors.potential = potential
 
     def _mean(self, sums: Sums) -> Array:
         """Int y k mu(dy), or int (y-x) k mu(dy), divided by Z in a normalised law."""
@@ -202,7 +199,7 @@ class Evaluator:
 
     def _refuse(self, undefined: npt.NDArray[np.bool_], reason: str) -> None:
         """Raise on every rank if the velocity is undefined at a target of any, and say where."""
-        count = self._sum(int(np.count_nonzero(undefined)))
+        count = self.comm.allreduce(int(np.count_nonzero(undefined)))
         if count:
             first = int(np.argmax(undefined)) if undefined.any() else None
             where = None if first is None else f"target {first}, at {self._targets[first]}"
@@ -222,7 +219,7 @@ class Evaluator:
             problem = f"weights[{first}] is {weights[first]}; weights must be finite"
         else:
             mine = float(sum_)
-        total = self._sum(mine)
+        total = self.comm.allreduce(mine)
         if np.isnan(total):
             self._agree(problem)
         return total
@@ -233,12 +230,11 @@ class Evaluator:
             return f"{name} must be real numbers"
         if array.ndim != 2 or array.shape[1] != d:
             return f"{name} have shape {array.shape}; expected (n, {d})"
-        if not np.all(np.isfinite(array)):
-            first = _first_row(array, lambda row: bool(np.all(np.isfinite(row))))
-            return f"{name}[{first}] is {array[first]}; must be finite"
-        if not self._space.holds(array):
-            first = _first_row(array, self._space.holds)
-            return f"{name}[{first}] is {array[first]}; must be a unit vector"
+        good: Callable[[Array], bool]
+        for good, what in ((_is_finite, "finite"), (self._space.holds, "a unit vector")):
+            if not good(array):
+                first = next(i for i in range(len(array)) if not good(array[i : i + 1]))
+                return f"{name}[{first}] is {array[first]}; must be {what}"
         return None
 
     def _problem_with_heads(self, heads: Mapping[str, Head]) -> str | None:
@@ -253,40 +249,22 @@ class Evaluator:
 
     def _first(self, message: str | None) -> str | None:
         """The message of the first rank that has one; ranks are named if there are several."""
-        if self._comm is None or self._comm.size == 1:
+        if self.comm.size == 1:
             return message
-        for rank, found in enumerate(self._comm.allgather(message)):
-            if found is not None:
-                return f"{found} (on rank {rank})"
-        return None
-
-    def _problem_between_ranks(self, *options: object) -> str | None:
-        """What is wrong if ranks have other options: what comes would not be collective."""
-        if self._comm is None or self._comm.size == 1:
-            return None
-        first = self._comm.bcast(options, root=0)
-        if options == first:
-            return None
-        return f"tolerance, backend are {options}, but {first} on rank 0"
-
-    def _everywhere(self, condition: bool) -> bool:
-        return condition if self._comm is None else self._comm.allreduce(condition, op=MPI.LAND)
-
-    def _sum(self, number: float) -> float:
-        return number if self._comm is None else self._comm.allreduce(number)
+        messages = enumerate(self.comm.allgather(message))
+        return next((f"{text} (on rank {rank})" for rank, text in messages if text), None)
 
 
 def _problem_with_options(tolerance: object, backend: object) -> str | None:
     """What is wrong with the options of an evaluation, if anything."""
     if not (isinstance(tolerance, Real) and float(tolerance) > 0):
         return f"tolerance is {tolerance!r}; it must be positive"
-    allowed = ("auto", *get_args(Choice))
+    allowed = ("auto", *get_args(Name))
     return None if backend in allowed else f"backend is {backend!r}; allowed: {', '.join(allowed)}"
 
 
-def _first_row(array: Array, good: Callable[[Array], bool]) -> int:
-    """Number of the first row that is not good."""
-    return next(i for i in range(len(array)) if not good(array[i : i + 1]))
+def _is_finite(array: Array) -> bool:
+    return bool(np.all(np.isfinite(array)))
 
 
 def _as_real(given: npt.ArrayLike) -> Array:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from meanformer.mpi import MPI
 
 import numpy as np
@@ -21,7 +19,12 @@ from meanformer.attention.spaces import Space, Sphere
 class HeadSums:
     """Z and int y k mu(dy) of one head, with the law's factors of points and targets.
 
-    Arguments are those of ``Attention.prepare``, known to fit.
+    Arguments are those of ``Attention.prepare``, known to fit. Collective.
+
+    Attributes:
+        value: V.
+        plan: Which backend serves.
+        factors: The law's, of the points.
     """
 
     def __init__(
@@ -32,12 +35,11 @@ class HeadSums:
         points: Array,
         space: Space,
         tolerance: float,
-        comm: MPI.Comm | None,
-        choice: Choice | Literal["auto"],
+        comm: MPI.Comm,
+        choice: Choice,
     ) -> None:
-        """Choose a backend and prepare it. Collective."""
         query, key, self.value = head.matrices
-        self.head, self._law = head, law
+        self._law = law
         self._problem = problem = Problem(
             kernel=law.kernel,
             targets=targets,
@@ -53,34 +55,19 @@ class HeadSums:
         )
         self._shift = law.log_shift(targets, query)
         self.plan, self._backend = choose(problem, choice)
-        self._factors = law.point_factors(problem, self._backend, choice)
-
-    @property
-    def potential(self) -> Array | None:
-        """Sinkhorn's g of the last call, ``shape=(n,)``; None for other laws."""
-        return self._factors.potential
-
-    @property
-    def iterations(self) -> int:
-        """Sinkhorn's iterations in the last call; 0 for other laws."""
-        return self._factors.iterations
-
-    def start_from(self, earlier: HeadSums | None) -> None:
-        """Start Sinkhorn's iteration where an earlier one ended; from nothing if None."""
-        self._factors.potential = None if earlier is None else earlier._factors.potential
+        self.factors = law.point_factors(problem, self._backend, choice)
 
     def __call__(self, weights: Array) -> Sums:
         """Evaluate for this rank's weights, ``shape=(n,)``. Collective."""
-        sums = self._backend.sums(weights, self._factors(weights))
+        sums = self._backend.sums(weights, self.factors(weights))
         return sums._replace(log_scale=sums.log_scale + self._shift)
 
     def matrix(self, weights: Array) -> Array:
         """See ``Evaluator.matrix``; this head's, ``shape=(m, n)``."""
-        problem, factors = self._problem, self._factors(weights)
+        problem, factors = self._problem, self.factors(weights)
         factors = np.zeros(len(weights)) if factors is None else factors
         block = np.column_stack([problem.keys, weights, factors])
-        if problem.comm is not None:
-            block = np.concatenate(problem.comm.allgather(block))
+        block = np.concatenate(problem.comm.allgather(block))
         there = block[:, -2] != 0
         keys, weights, factors = block[there, :-2], block[there, -2], block[there, -1]
         kernel, log_scale = problem.kernel.dense(problem.queries, keys, factors)

@@ -8,6 +8,7 @@ import numpy as np
 
 from meanformer.arrays import Array
 from meanformer.attention.spaces import Space, Sphere
+from meanformer.serial import COMM_SELF
 
 
 def largest_variance(
@@ -30,8 +31,7 @@ def largest_variance(
         return 1.0
     extended = np.column_stack([np.ones(len(points)), points])
     moments = (weights[:, None] * extended).T @ extended
-    if comm is not None:
-        moments = comm.allreduce(moments)
+    moments = (comm or COMM_SELF).allreduce(moments)
     moments /= moments[0, 0]
     squares = moments[1:, 1:]
     if central:

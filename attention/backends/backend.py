@@ -27,17 +27,13 @@ class Sums(NamedTuple):
 
 
 class Backend(Protocol):
-    """A kernel prepared for fixed targets and points. Calls are collective."""
+    """A kernel prepared for fixed targets and points."""
 
-    def sums(self, weights: Array, log_factors: Array | None = None) -> Sums:
-        """Sums with the weights w_j = weights_j e^{log_factors_j}, this rank's share.
+    def sums(self, weights: Array, log_factors: Array | None = None, moment: bool = True) -> Sums:
+        """Sums with the weights w_j = weights_j e^{log_factors_j}, this rank's share. Collective.
 
         Args:
             weights: Finite, possibly negative or zero, ``shape=(n,)``.
             log_factors: Finite, of any size, ``shape=(n,)``; None for zeros.
+            moment: Whether the moment is wanted; else it may have no columns.
         """
-        ...
-
-    def partition(self, weights: Array, log_factors: Array | None = None) -> tuple[Array, Array]:
-        """``log_scale`` and ``partition`` alone, for what they cost alone."""
-        ...

@@ -5,6 +5,7 @@ A kernel is a function of the logit t = <A x, y>, or a product of features of x 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,7 +21,7 @@ NOTHING = -1e30
 LOG2_E = float(np.log2(np.e))
 
 
-class Kernel:
+class Kernel(ABC):
     """What backends ask of a kernel.
 
     Attributes:
@@ -33,8 +34,7 @@ class Kernel:
         offset: What is added to the logits.
         tie_tolerance: Where only the largest logit and its ties count: how far ties may be below
             it, relative to |A x| max|y|; None elsewhere.
-        unit: Logits of compiled loops are in units of 1 / ``unit``: bits where they take powers of
-            two.
+        unit: Logits of compiled loops are in units of 1 / ``unit``: bits for powers of two.
         add: The compiled loop of ``tiles`` that adds its terms to sums.
         turn: The compiled loop of ``tiles`` that turns logits into its terms.
     """
@@ -55,28 +55,21 @@ class Kernel:
         """From where loops count logits, before they have seen any; in their units."""
         return NOTHING if self.local else -self.unit * self.offset
 
+    @abstractmethod
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
-        """The kernel of all pairs.
+        """The kernel of all pairs: k(x_i, y_j) e^{-c_i}, ``shape=(m, n)``, and c, ``shape=(m,)``.
 
         Args:
             queries: ``Problem.queries``, ``shape=(m, r)``.
             keys: ``Problem.keys``, ``shape=(n, r)``, n > 0.
             log_factors: Of the keys, ``shape=(n,)``, for an exponential kernel; None for zeros.
-
-        Returns:
-            k(x_i, y_j) e^{-c_i}, ``shape=(m, n)``, and c, ``shape=(m,)``.
         """
-        raise NotImplementedError
 
     def degree(self, slope: float, dimension: int) -> int | None:
         """At which degree t -> k(slope t) is at round-off as a series of harmonics.
 
-        Args:
-            slope: A, a multiple of the identity.
-            dimension: 2 for the circle, 3 for the sphere.
-
-        Returns:
-            The degree; None where it is far too large.
+        The slope is A, a multiple of the identity, the dimension 2 for the circle, 3 for the
+        sphere. None stands for a degree that is far too large.
         """
         raise NotImplementedError
 

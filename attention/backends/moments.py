@@ -17,25 +17,19 @@ class MomentSums:
         queries: xi of this rank's targets, ``shape=(m, r)``.
         keys: eta of this rank's points, ``shape=(n, r)``.
         points: This rank's points y, ``shape=(n, d)``.
-        comm: The ranks over which the points are distributed, or None.
+        comm: The ranks over which the points are distributed.
     """
 
-    def __init__(self, queries: Array, keys: Array, points: Array, comm: MPI.Comm | None) -> None:
-        """Keep the arguments."""
+    def __init__(self, queries: Array, keys: Array, points: Array, comm: MPI.Comm) -> None:
         self._queries, self._keys, self._points, self._comm = queries, keys, points, comm
 
-    def sums(self, weights: Array, log_factors: Array | None = None) -> Sums:
+    def sums(self, weights: Array, log_factors: Array | None = None, moment: bool = True) -> Sums:
         """See ``Backend``; nothing is scaled, and there are no factors."""
         weighted = weights[:, None] * self._keys
         moments = np.column_stack([weighted.sum(axis=0), weighted.T @ self._points])
-        if self._comm is not None:
-            moments = self._comm.allreduce(moments)
+        moments = self._comm.allreduce(moments)
         unscaled = np.zeros(len(self._queries))
         return Sums(unscaled, self._queries @ moments[:, 0], self._queries @ moments[:, 1:])
-
-    def partition(self, weights: Array, log_factors: Array | None = None) -> tuple[Array, Array]:
-        """See ``Backend``."""
-        return self.sums(weights)[:2]
 
 
 class FeatureSums(MomentSums):
@@ -44,12 +38,11 @@ class FeatureSums(MomentSums):
     Arguments as for ``MomentSums``.
     """
 
-    def sums(self, weights: Array, log_factors: Array | None = None) -> Sums:
+    def sums(self, weights: Array, log_factors: Array | None = None, moment: bool = True) -> Sums:
         """See ``Backend``; there are no factors. Each feature has a scale, and each target."""
         # What weighs nothing must not set a scale.
         tops = np.max(self._keys[weights != 0], axis=0, initial=-np.inf)
-        if self._comm is not None:
-            self._comm.Allreduce(MPI.IN_PLACE, tops, op=MPI.MAX)
+        self._comm.Allreduce(MPI.IN_PLACE, tops, op=MPI.MAX)
         tops[tops == -np.inf] = 0.0
         exponents = self._queries + tops
         largest = exponents.max(axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -13,13 +14,7 @@ from meanformer.attention.backends.direct.blocked import BlockedSums
 from meanformer.attention.backends.direct.pairs import BLOCKED_FROM, direct_cost
 from meanformer.attention.backends.direct.stored import LARGEST_LOGIT, MOST_PAIRS, StoredSums
 from meanformer.attention.backends.direct.sums import DirectSums
-from meanformer.attention.backends.harmonic.sums import (
-    LEAST_AMPLITUDE,
-    HarmonicSums,
-    absolute_error,
-    degree_for,
-    harmonic_cost,
-)
+from meanformer.attention.backends.harmonic import sums as harmonic
 from meanformer.attention.backends.laplace.grid import SMALLEST_TOLERANCE
 from meanformer.attention.backends.laplace.sums import LaplaceSums
 from meanformer.attention.backends.moments import FeatureSums, MomentSums
@@ -27,7 +22,9 @@ from meanformer.attention.backends.problem import Problem
 from meanformer.attention.matrices import times
 from meanformer.attention.spaces import Sphere
 
-Choice = Literal["harmonic", "laplace", "direct"]
+Name = Literal["harmonic", "laplace", "direct"]
+#: What a caller asks for; "auto" is the fastest.
+Choice = Name | Literal["auto"]
 
 # Points whose logits are smaller than the largest by more nats are left out of direct sums: half of
 # it for the round-off, and as much again for the size of leaves.
@@ -45,10 +42,10 @@ class Plan:
         refused: Why each of the others was not.
     """
 
-    backend: Choice | Literal["moments"]
+    backend: Name | Literal["moments"]
     reason: str
-    seconds: Mapping[Choice, float]
-    refused: Mapping[Choice, str]
+    seconds: Mapping[Name, float]
+    refused: Mapping[Name, str]
 
     def __str__(self) -> str:
         """The choice in a few lines."""
@@ -58,7 +55,7 @@ class Plan:
         return "\n".join(lines)
 
 
-def choose(problem: Problem, choice: Choice | Literal["auto"]) -> tuple[Plan, Backend]:
+def choose(problem: Problem, choice: Choice) -> tuple[Plan, Backend]:
     """The fastest backend that can serve a problem, or the one asked for. Collective.
 
     Every rank comes to the same choice, and any number of ranks does: it depends on numbers of
@@ -72,13 +69,12 @@ def choose(problem: Problem, choice: Choice | Literal["auto"]) -> tuple[Plan, Ba
             raise ValueError(f"attention: backend {choice!r} cannot serve a product; use auto")
         reason = "the kernel is a product, which needs two moments of the measure"
         kind = MomentSums if problem.kernel.log_features is None else FeatureSums
-        return Plan("moments", reason, {}, {}), kind(
-            problem.queries, problem.keys, problem.points, problem.comm
-        )
-    seconds: dict[Choice, float] = {}
-    refused: dict[Choice, str] = {}
-    name: Choice
-    for name in get_args(Choice) if choice == "auto" else (choice,):
+        sums = kind(problem.queries, problem.keys, problem.points, problem.comm)
+        return Plan("moments", reason, {}, {}), sums
+    seconds: dict[Name, float] = {}
+    refused: dict[Name, str] = {}
+    name: Name
+    for name in get_args(Name) if choice == "auto" else (choice,):
         if seconds.get("harmonic", np.inf) <= _direct_seconds(problem) and name == "laplace":
             refused[name] = "harmonics are linear in the number of points, too"
             continue
@@ -90,7 +86,7 @@ def choose(problem: Problem, choice: Choice | Literal["auto"]) -> tuple[Plan, Ba
     if not seconds:
         (why,) = refused.values()
         raise ValueError(f"attention: backend {choice!r} cannot serve: {why}")
-    best: Choice = min(seconds, key=seconds.__getitem__)
+    best: Name = min(seconds, key=seconds.__getitem__)
     reason = "as asked" if choice != "auto" else _REASONS[best]
     return Plan(best, reason, seconds, refused), _build(best, problem)
 
@@ -104,14 +100,15 @@ def _harmonic_seconds(problem: Problem) -> float | str:
         return "its kernel is not smooth"
     if problem.slope is None:
         return "K^T Q is not a multiple of the identity"
-    degree = degree_for(problem.kernel, problem.slope, dimension)
+    degree = harmonic.degree_for(problem.kernel, problem.slope, dimension)
     if degree is None:
         return "its kernel takes too many harmonics"
     targets, points = problem.counts
-    seconds = harmonic_cost(degree, points, targets, dimension, problem.tangential)
+    seconds = harmonic.harmonic_cost(degree, points, targets, dimension, problem.tangential)
     # Where even a uniform measure's Z is lost in the error of the transforms, all is summed twice.
     mean = problem.kernel.eigenvalues(problem.slope, degree, dimension)[0]
-    lost = mean * problem.tolerance < absolute_error(degree, dimension) * LEAST_AMPLITUDE
+    error = harmonic.absolute_error(degree, dimension) * harmonic.LEAST_AMPLITUDE
+    lost = mean * problem.tolerance < error
     return seconds + lost * _direct_seconds(problem)
 
 
@@ -150,36 +147,29 @@ def _share_of_pairs(problem: Problem) -> float:
     return min(1.0, _NATS / max(problem.largest_logit, _NATS)) ** power
 
 
-def _are_few(problem: Problem) -> bool:
-    """Whether the kernel is smooth and can be stored for all pairs. Collective."""
-    targets, points = problem.counts
-    if targets * points > MOST_PAIRS or not problem.kernel.smooth:
-        return False
-    return problem.largest_logit + abs(problem.kernel.offset) <= LARGEST_LOGIT
-
-
-_OFFERS: dict[Choice, Callable[[Problem], float | str]] = {
+_OFFERS: dict[Name, Callable[[Problem], float | str]] = {
     "harmonic": _harmonic_seconds,
     "laplace": _laplace_seconds,
     "direct": _direct_seconds,
 }
-_REASONS: dict[Choice, str] = {
+_REASONS: dict[Name, str] = {
     "harmonic": "the kernel is diagonal in harmonics, and points are many",
     "laplace": "the exponential is a product over coordinates, and points are many",
     "direct": "pairs are few, or few of them count, or no fast backend can serve",
 }
 
 
-def _build(name: Choice, problem: Problem) -> Backend:
+def _build(name: Name, problem: Problem) -> Backend:
     targets, points, kernel, comm = problem.targets, problem.points, problem.kernel, problem.comm
     if name == "harmonic":
         assert problem.slope is not None
-        return HarmonicSums(
+        return harmonic.HarmonicSums(
             targets, points, kernel, problem.slope, problem.tolerance, comm, problem.tangential
         )
     if name == "laplace":
         return LaplaceSums(problem.queries, points, problem.grid, comm)
-    if _are_few(problem):
+    few = kernel.smooth and math.prod(problem.counts) <= MOST_PAIRS
+    if few and problem.largest_logit + abs(kernel.offset) <= LARGEST_LOGIT:
         return StoredSums(problem.queries, points, comm, kernel)
     if problem.space.dimension < BLOCKED_FROM:
         return DirectSums(problem.queries, points, comm, kernel)

@@ -30,7 +30,7 @@ class Problem:
         space: Where targets and points live.
         tangential: Whether the part of the moment along x may be left out.
         tolerance: Error allowed in Z and the moment, relative to the sums of absolute terms.
-        comm: The ranks over which targets and points are distributed, or None.
+        comm: The ranks over which targets and points are distributed.
         log_factors: What is known of the weights' logarithms, ``shape=(n,)``, or None.
     """
 
@@ -42,7 +42,7 @@ class Problem:
     space: Space
     tangential: bool
     tolerance: float
-    comm: MPI.Comm | None
+    comm: MPI.Comm
     log_factors: Array | None = None
 
     @cached_property
@@ -67,8 +67,7 @@ class Problem:
     @cached_property
     def counts(self) -> tuple[int, int]:
         """Numbers of targets and points on all ranks."""
-        counts = np.array([len(self.targets), len(self.points)])
-        targets, points = counts if self.comm is None else self.comm.allreduce(counts)
+        targets, points = self.comm.allreduce(np.array([len(self.targets), len(self.points)]))
         return int(targets), int(points)
 
     @cached_property

@@ -10,24 +10,26 @@ from typing import TypeVar
 from meanformer.threads import threads
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # Slices a thread, so that threads end together.
 _SLICES = 2
 
 
-def share_out(work: Callable[[Item], None], items: Iterable[Item], worthwhile: bool) -> None:
+def share_out(
+    work: Callable[[Item], Result], items: Iterable[Item], worthwhile: bool
+) -> list[Result]:
     """Do the work for each item, in threads if ``worthwhile``: starting them takes 0.1 ms."""
     if worthwhile and threads() > 1:
         with ThreadPoolExecutor(threads()) as pool:
-            for _ in pool.map(work, items):
-                pass
-    else:
-        for item in items:
-            work(item)
+            return list(pool.map(work, items))
+    return [work(item) for item in items]
 
 
-def share_out_slices(work: Callable[[slice], None], length: int, worthwhile: bool) -> None:
+def share_out_slices(
+    work: Callable[[slice], Result], length: int, worthwhile: bool
+) -> list[Result]:
     """Do the work for slices, none empty, that make up range(length); in threads for several."""
     count = _SLICES * threads() if worthwhile and threads() > 1 else 1
     cuts = [length * i // count for i in range(count + 1)]
-    share_out(work, [slice(a, b) for a, b in pairwise(cuts) if a < b], worthwhile)
+    return share_out(work, [slice(a, b) for a, b in pairwise(cuts) if a < b], worthwhile)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import Field as DataclassField
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -47,8 +47,9 @@ class Law(ABC):
     """A law with its parameters: one module each, whose first line of docstring is its formula.
 
     A is beta K^T Q, and Z(x) the integral of e^{<Ax,y>}. Matrices Q, K, V are of ``shape=(r, d)``,
-    (r, d) and (d, d), or a multiple of the identity as a number, ``shape=()``. A law says what it
-    is; nothing but ``point_factors``, ``energy`` and ``pull`` is collective.
+    (r, d) and (d, d), or a multiple of the identity as a number, ``shape=()``. Targets x and points
+    y are this rank's, ``shape=(m, d)`` and ``(n, d)``. A law says what it is; nothing but
+    ``point_factors``, ``energy`` and ``pull`` is collective.
 
     Args:
         beta: Inverse temperature, finite, dimensionless. Parameters that only one law has are
@@ -93,28 +94,17 @@ class Law(ABC):
         return self.beta
 
     def log_factors(self, points: Array, key: Array) -> Array | None:
-        """Logarithms of the factors of this rank's points, ``shape=(n,)``; None for zeros.
+        """Logarithms of the points' factors, ``shape=(n,)``; None for zeros.
 
         For an exponential kernel only.
-
-        Args:
-            points: y, ``shape=(n, d)``.
-            key: K.
         """
         return None
 
     def log_shift(self, targets: Array, query: Array) -> Array:
-        """The logarithm of a factor of each of this rank's targets, ``shape=(m,)``.
-
-        Args:
-            targets: x, ``shape=(m, d)``.
-            query: Q.
-        """
+        """The logarithm of a factor of each target, ``shape=(m,)``."""
         return np.zeros(len(targets))
 
-    def point_factors(
-        self, problem: Problem, sums: Backend, choice: Choice | Literal["auto"]
-    ) -> PointFactors:
+    def point_factors(self, problem: Problem, sums: Backend, choice: Choice) -> PointFactors:
         """The factors of the points for any weights. Collective.
 
         Args:
@@ -131,20 +121,12 @@ class Law(ABC):
     def rate(self, head: Head, spread: float) -> float:
         """A bound of the velocity's derivative on the unit sphere, over |V| and ``size``.
 
-        In R^d, an estimate.
-
-        Args:
-            head: Q and K.
-            spread: The measure's largest variance, not negative; 1 on the unit sphere.
-
-        Returns:
-            Per unit of time, not negative.
+        It is per unit of time, and not negative. In R^d, it is an estimate. The spread is the
+        measure's largest variance; 1 on the unit sphere.
         """
 
     def size(self, mass: float, partition: Array, log_scale: Array) -> float:
-        """How large the weights of all points can be together at this rank's targets.
-
-        It is 1 for a normalised law.
+        """How large the weights of all points can be together; 1 for a normalised law.
 
         Args:
             mass: Sum of the absolute weights of the measure, by which they are at most so large
@@ -157,8 +139,7 @@ class Law(ABC):
     def energy(self, own: OwnSums) -> float:
         """The interaction energy of one head, for an energetic law. Collective.
 
-        Returns:
-            The same on every rank; infinite beyond double precision.
+        It is the same on every rank; infinite beyond double precision.
         """
         raise NotImplementedError(f"{type(self).__name__} has no energy")
 
@@ -187,14 +168,11 @@ class Law(ABC):
     def affine(self, head: Head, mean: Array, covariance: Array) -> Affine | None:
         """The b and B of the velocity b + B x over a normal distribution; None if it has none.
 
-        Args:
-            head: Q, K and V.
-            mean: m, ``shape=(d,)``.
-            covariance: S, ``shape=(d, d)``.
+        Its mean m has the ``shape=(d,)``, its covariance S ``(d, d)``.
         """
         return None
 
-    def _logits(self, head: Head, spread: float = 1.0) -> float:
+    def _logits(self, head: Head, spread: float) -> float:
         """|A| times the spread."""
         return abs(self.beta) * spectral_norm(head.product) * spread
 

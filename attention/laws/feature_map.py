@@ -11,6 +11,12 @@ from meanformer.attention.laws.base import Law
 from meanformer.attention.matrices import spectral_norm
 
 
+def log_features(vectors: Array) -> Array:
+    """The logarithm of phi(u) = elu(u) + 1, componentwise, ``shape=(n, r)``."""
+    logarithms: Array = np.where(vectors > 0, np.log1p(np.maximum(vectors, 0)), vectors)
+    return logarithms
+
+
 class FeatureMap(Law):
     """V int y k mu(dy) / int k mu(dy), k = phi(beta Qx).phi(Ky), phi = elu + 1 (arXiv 2006.16236).
 
@@ -21,12 +27,8 @@ class FeatureMap(Law):
     lose it where a component of Q x changes its sign.
     """
 
+    kernel = Features(log_features)
     has_log_partition = True
-
-    @property
-    def kernel(self) -> Features:
-        """The product of the features."""
-        return Features(log_features)
 
     def rate(self, head: Head, spread: float) -> float:
         """|beta| |Q| and the square root of the spread: weights vary at most that fast.
@@ -41,9 +43,3 @@ class FeatureMap(Law):
     def is_isotropic(self, head: Head) -> bool:
         """Features are those of components."""
         return False
-
-
-def log_features(vectors: Array) -> Array:
-    """The logarithm of phi(u) = elu(u) + 1, componentwise, ``shape=(n, r)``."""
-    logarithms: Array = np.where(vectors > 0, np.log1p(np.maximum(vectors, 0)), vectors)
-    return logarithms

@@ -16,13 +16,9 @@ class Linear(Law):
     """V (int y y^T mu(dy)) A x (arXiv 2501.18322)."""
 
     normalised = False
+    kernel = Logit()
     energetic = True
     moves_by_matrices = True
-
-    @property
-    def kernel(self) -> Logit:
-        """<Ax,y>."""
-        return Logit()
 
     def rate(self, head: Head, spread: float) -> float:
         """The velocity and its derivative are at most |V| |A|."""

@@ -16,15 +16,10 @@ from meanformer.attention.heads import Head
 
 @dataclass(frozen=True, eq=False)
 class OwnSums:
-    """A head's sums over a measure at the measure's points.
+    """A head's sums over a measure at this rank's points.
 
-    Attributes:
-        head: Its matrices.
-        sums: At this rank's points.
-        potential: Sinkhorn's g at them, ``shape=(n,)``; None for other laws.
-        points: This rank's points, ``shape=(n, d)``.
-        weights: This rank's weights, ``shape=(n,)``.
-        comm: The ranks over which the points are distributed, or None.
+    Points have the ``shape=(n, d)``, weights ``(n,)``, and Sinkhorn's potential g, which is None
+    for other laws, ``(n,)``.
     """
 
     head: Head
@@ -32,7 +27,7 @@ class OwnSums:
     potential: Array | None
     points: Array
     weights: Array
-    comm: MPI.Comm | None
+    comm: MPI.Comm
 
     @cached_property
     def scale(self) -> Array:
@@ -49,4 +44,4 @@ class OwnSums:
     def integral(self, values: Array) -> Array:
         """The integral of f mu(dy) of values at the points, ``shape=(n, ...)``. Collective."""
         share = np.asarray(np.tensordot(self.weights, values, axes=1), dtype=float)
-        return share if self.comm is None else self.comm.allreduce(share)
+        return self.comm.allreduce(share)

@@ -38,13 +38,12 @@ class Potential(PointFactors):
         rows: The kernel e^{<A x, y>} from the points to the points.
         columns: That of A^T, or None where A is symmetric.
         tolerance: Largest deviation of a marginal from 1.
-        comm: The ranks over which the points are distributed, or None.
+        comm: The ranks of the points.
     """
 
     def __init__(
-        self, rows: Backend, columns: Backend | None, tolerance: float, comm: MPI.Comm | None
+        self, rows: Backend, columns: Backend | None, tolerance: float, comm: MPI.Comm
     ) -> None:
-        """Start from nothing."""
         self._rows, self._columns = rows, columns
         self._tolerance, self._comm = tolerance, comm
         # Where the next call starts; None before the first.
@@ -83,22 +82,19 @@ class Potential(PointFactors):
         if self._columns is not None:
             image = self._other(self._columns, weights, other)
             means = np.array([weights @ (other - potential), weights.sum()])
-            means = means if self._comm is None else self._comm.allreduce(means)
+            means = self._comm.allreduce(means)
             surplus = float(means[0] / means[1])
         # The columns' marginal is e^{g - image}, and the rows' likewise where f = g.
         counted = (potential - image)[weights != 0]
         worst = float(np.abs(np.expm1(np.clip(counted, -50, 50))).max(initial=0.0))
-        worst = worst if self._comm is None else self._comm.allreduce(worst, op=MPI.MAX)
+        worst = self._comm.allreduce(worst, op=MPI.MAX)
         change = image - potential
         return change if self._columns is not None else change / 2, worst, surplus
 
     def _other(self, kernel: Backend, weights: Array, potential: Array) -> Array:
         """-log int e^{potential + <Ax,y>} mu(dy)."""
-        log_scale, partition = kernel.partition(weights, potential)
-        positive = bool(np.all(partition > 0))
-        if self._comm is not None:
-            positive = self._comm.allreduce(positive, op=MPI.LAND)
-        if not positive:
+        log_scale, partition, _ = kernel.sums(weights, potential, moment=False)
+        if not self._comm.allreduce(bool(np.all(partition > 0)), op=MPI.LAND):
             raise AttentionDomainError(
                 "attention: a marginal of Sinkhorn's kernel is not positive; are weights negative?"
             )
@@ -108,7 +104,7 @@ class Potential(PointFactors):
 class _History:
     """Anderson's combination of the last iterates, with the inner product of the measure."""
 
-    def __init__(self, weights: Array, comm: MPI.Comm | None) -> None:
+    def __init__(self, weights: Array, comm: MPI.Comm) -> None:
         self._weights, self._comm = weights, comm
         self.clear()
 
@@ -129,8 +125,7 @@ class _History:
         turns = np.diff(self._changes, axis=0)
         products = (turns * self._weights) @ np.vstack([turns, change]).T
         lengths = (steps**2) @ self._weights
-        if self._comm is not None:
-            products, lengths = self._comm.allreduce(products), self._comm.allreduce(lengths)
+        products, lengths = self._comm.allreduce(products), self._comm.allreduce(lengths)
         gram = products[:, :-1]
         ratios = lengths / np.maximum(np.diag(gram), np.finfo(float).tiny)
         self.condition = max(1.0, float(np.sqrt(ratios.max())))

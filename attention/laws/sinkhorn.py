@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
@@ -28,9 +27,7 @@ class Sinkhorn(Softmax):
     # Errors of the potential and of its products add to those of the sums.
     share_of_tolerance = 0.1
 
-    def point_factors(
-        self, problem: Problem, sums: Backend, choice: Choice | Literal["auto"]
-    ) -> Potential:
+    def point_factors(self, problem: Problem, sums: Backend, choice: Choice) -> Potential:
         """The potential g on the points themselves."""
         rows, columns = sums, None
         if problem.targets is not problem.points:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from meanformer.arrays import Array
@@ -15,13 +17,9 @@ from meanformer.attention.matrices import times
 class Softmax(Law):
     """V int y e^{<Ax,y>} mu(dy) / Z(x) (arXiv 2305.05465)."""
 
+    kernel = Exponential()
     energetic = True
     has_log_partition = True
-
-    @property
-    def kernel(self) -> Exponential:
-        """e^{<Ax,y>}."""
-        return Exponential()
 
     def rate(self, head: Head, spread: float) -> float:
         """V Cov[y] A is the derivative of an average, and projection adds 2 |v|."""
@@ -33,9 +31,7 @@ class Softmax(Law):
             return self._limit(own)
         with np.errstate(over="ignore"):
             share = float(own.integral(own.sums.partition * own.scale))
-        return (
-            share / (2 * self.beta) if np.isfinite(share) else float(np.copysign(np.inf, self.beta))
-        )
+        return share / (2 * self.beta) if np.isfinite(share) else math.copysign(np.inf, self.beta)
 
     def pull(self, own: OwnSums) -> Array:
         """K^T Q int y e^{<Ax,y>} mu(dy)."""

@@ -13,15 +13,9 @@ import ducc0
 import numpy as np
 
 from meanformer.arrays import Array
-from meanformer.attention.transforms.nonuniform import (
-    LEAST_ERROR,
-    OVERSAMPLING,
-    Moments,
-    random_parts,
-    shares,
-    sum_of_transforms,
-    transform_threads,
-)
+from meanformer.attention.transforms import nonuniform
+from meanformer.attention.transforms.nonuniform import LEAST_ERROR, OVERSAMPLING, Moments
+from meanformer.serial import COMM_SELF
 
 
 def angles(points: Array) -> Array:
@@ -51,7 +45,7 @@ def analyse(
         c_k of the whole measure for k = 0..degree, ``shape=(degree+1,)``.
     """
     values = np.empty(len(weights), dtype=np.complex128)
-    values.real, values.imag = random_parts(weights)
+    values.real, values.imag = nonuniform.random_parts(weights)
     size = 2 * degree + 1
 
     def transform(share: slice) -> Moments:
@@ -65,12 +59,11 @@ def analyse(
             **OVERSAMPLING,
         )
 
-    modes = sum_of_transforms(transform, shares(len(weights)), size)
+    modes = nonuniform.sum_of_transforms(transform, nonuniform.shares(len(weights)), size)
     # The modes are a + ib, a and b the moments of either part, whose modes -k are conjugates.
     positive, negative = modes[degree:], modes[degree::-1].conj()
     moments: Moments = (positive + negative) / 2 + (positive - negative) / 2j
-    if comm is not None and comm.size > 1:
-        comm.Allreduce(MPI.IN_PLACE, moments)
+    (comm or COMM_SELF).Allreduce(MPI.IN_PLACE, moments)
     return moments
 
 
@@ -100,7 +93,7 @@ def synthesise(moments: Moments, locations: Array, epsilon: float = LEAST_ERROR)
             grid=grid,
             coord=locations,
             forward=False,
-            nthreads=transform_threads(),
+            nthreads=nonuniform.transform_threads(),
             epsilon=epsilon,
             **OVERSAMPLING,
         )

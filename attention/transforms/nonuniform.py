@@ -55,28 +55,17 @@ def sum_of_transforms(
     """The sum of transforms of one thread each.
 
     Threads of one transform would add points to its grid in an order that changes from run to run;
-    several transforms, added in order, give the same result every time.
-
-    Args:
-        transform: From a job to its moments, ``shape=(size,)``.
-        jobs: One for each of the ``shares``, or several.
-        size: Number of moments.
+    several transforms, added in order, give the same result every time. Each of the ``shares`` is
+    a job, or several, which is taken to its moments, ``shape=(size,)``.
     """
-    results = np.zeros((len(jobs), size), dtype=np.complex128)
-
-    def store(number: int) -> None:
-        results[number] = transform(jobs[number])
-
-    share_out(store, range(len(jobs)), len(jobs) > 1)
-    moments: Moments = results.sum(axis=0)
-    return moments
+    nothing = np.zeros(size, dtype=np.complex128)
+    return sum(share_out(transform, jobs, len(jobs) > 1), nothing)
 
 
 def crowded(points: Array) -> bool:
-    """Whether thousands of points coincide up to rounding, as those of a collapsed cluster do.
+    """Whether thousands of unit vectors, ``shape=(n, d)``, coincide up to rounding.
 
-    Args:
-        points: Vectors of length one, ``shape=(n, d)``.
+    Those of a collapsed cluster do.
     """
     if len(points) <= _CROWD:
         return False

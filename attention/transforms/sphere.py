@@ -16,25 +16,15 @@ import ducc0
 import numpy as np
 
 from meanformer.arrays import Array, Indices
-from meanformer.attention.transforms.nonuniform import (
-    LEAST_ERROR,
-    OVERSAMPLING,
-    Moments,
-    random_parts,
-    shares,
-    sum_of_transforms,
-    transform_threads,
-)
+from meanformer.attention.transforms import nonuniform
+from meanformer.attention.transforms.nonuniform import LEAST_ERROR, OVERSAMPLING, Moments
+from meanformer.serial import COMM_SELF
 
 
 def angles(points: Array) -> Array:
-    """Colatitude and longitude of unit vectors.
+    """Colatitude in [0, pi] and longitude in [0, 2 pi), in radians, of unit vectors.
 
-    Args:
-        points: Unit vectors, ``shape=(n, 3)``.
-
-    Returns:
-        ``shape=(n, 2)``: colatitude in [0, pi] and longitude in [0, 2 pi), in radians.
+    From ``shape=(n, 3)`` to ``shape=(n, 2)``.
     """
     x, y, z = points.T
     result = np.empty((len(points), 2))
@@ -77,8 +67,8 @@ def analyse(
     """
     jobs = [
         (part[share], locations[share])
-        for part in (random_parts(weights) if crowded else (weights,))
-        for share in shares(len(weights))
+        for part in (nonuniform.random_parts(weights) if crowded else (weights,))
+        for share in nonuniform.shares(len(weights))
     ]
 
     def transform(job: tuple[Array, Array]) -> Moments:
@@ -93,48 +83,40 @@ def analyse(
             **OVERSAMPLING,
         )[0]
 
-    moments = sum_of_transforms(transform, jobs, (lmax + 1) * (lmax + 2) // 2)
-    if comm is not None and comm.size > 1:
-        comm.Allreduce(MPI.IN_PLACE, moments)
+    moments = nonuniform.sum_of_transforms(transform, jobs, (lmax + 1) * (lmax + 2) // 2)
+    (comm or COMM_SELF).Allreduce(MPI.IN_PLACE, moments)
     return moments
 
 
 def synthesise(
-    moments: Moments, lmax: int, locations: Array, epsilon: float = LEAST_ERROR
+    moments: Moments,
+    lmax: int,
+    locations: Array,
+    epsilon: float = LEAST_ERROR,
+    gradient: bool = False,
 ) -> Array:
-    """The function sum_lm a_lm Y_lm at the given ``angles``, ``shape=(m,)``."""
-    return _synthesise(moments, lmax, locations, epsilon, spin=0, mode="STANDARD")[0]
-
-
-def synthesise_gradient(
-    moments: Moments, lmax: int, locations: Array, epsilon: float = LEAST_ERROR
-) -> Array:
-    """Surface gradient of sum_lm a_lm Y_lm.
+    """The function sum_lm a_lm Y_lm at the given ``angles``, or its surface gradient.
 
     Args:
         moments: ``shape=((lmax+1)(lmax+2)/2,)``.
-        lmax: The largest degree, at least 1.
+        lmax: The largest degree; for a gradient, at least 1.
         locations: ``angles`` of the targets, ``shape=(m, 2)``.
         epsilon: Error of the transform.
+        gradient: Whether the gradient is wanted in place of the function.
 
     Returns:
-        Components along increasing colatitude and longitude (unit vectors), ``shape=(2, m)``.
+        ``shape=(1, m)``; of a gradient, components along increasing colatitude and longitude (unit
+        vectors), ``shape=(2, m)``.
     """
-    return _synthesise(moments, lmax, locations, epsilon, spin=1, mode="DERIV1")
-
-
-def _synthesise(
-    moments: Moments, lmax: int, locations: Array, epsilon: float, spin: int, mode: str
-) -> Array:
     if not len(locations):
-        return np.zeros((1 + spin, 0))
+        return np.zeros((1 + gradient, 0))
     values: Array = ducc0.sht.synthesis_general(
         alm=moments[None],
-        spin=spin,
+        spin=int(gradient),
         lmax=lmax,
         loc=locations,
-        nthreads=transform_threads(),
-        mode=mode,
+        nthreads=nonuniform.transform_threads(),
+        mode="DERIV1" if gradient else "STANDARD",
         epsilon=epsilon,
         **OVERSAMPLING,
     )
@@ -144,14 +126,8 @@ def _synthesise(
 def degree_power(first: Moments, second: Moments, lmax: int) -> Array:
     """Inner products degree by degree, sum_m a_lm conj(b_lm), of two real measures' moments.
 
-    Args:
-        first: Moments a, ``shape=((lmax+1)(lmax+2)/2,)``.
-        second: Moments b, of the same shape.
-        lmax: The largest degree.
-
-    Returns:
-        One number a degree, ``shape=(lmax+1,)``. By the addition theorem entry l is
-        (2l+1)/(4 pi) times the double integral of P_l(<x, y>).
+    From two sets of moments, ``shape=((lmax+1)(lmax+2)/2,)``, to ``shape=(lmax+1,)``. By the
+    addition theorem entry l is (2l+1)/(4 pi) times the double integral of P_l(<x, y>).
     """
     products = (first * second.conj()).real
     products[lmax + 1 :] *= 2  # the entries with m < 0 are the conjugates of those with m > 0

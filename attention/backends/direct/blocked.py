@@ -43,10 +43,9 @@ class BlockedSums(PairSums[_Block]):
         queries: Array,
         keys: Array,
         values: Array,
-        comm: MPI.Comm | None,
+        comm: MPI.Comm,
         kernel: Kernel = Exponential(),
     ) -> None:
-        """See ``PairSums``."""
         group = int(np.clip(len(queries) // (2 * threads()), 32, _TARGETS))
         super().__init__(queries, keys, values, comm, kernel, group)
 

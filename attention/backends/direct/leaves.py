@@ -23,14 +23,8 @@ _NEAREST = 4
 def leaf_order(points: Array, size: int) -> Indices:
     """An order in which each next ``size`` points are close to each other.
 
-    Recursive bisection at the median of the widest coordinate, all nodes of a level at once.
-
-    Args:
-        points: ``shape=(n, d)``.
-        size: Points in a leaf; the last may hold fewer.
-
-    Returns:
-        A permutation, ``shape=(n,)``.
+    Recursive bisection at the median of the widest coordinate, all nodes of a level at once, from
+    points, ``shape=(n, d)``, to a permutation, ``shape=(n,)``. The last leaf may hold fewer.
     """
     count = len(points)
     levels = max(0, int(np.ceil(np.log2(max(count, 1) / size))))
@@ -66,12 +60,7 @@ class Leaves(NamedTuple):
 
     @classmethod
     def of(cls, points: npt.NDArray, bias: npt.NDArray) -> Leaves:
-        """The leaves of sorted points.
-
-        Args:
-            points: ``shape=(d, n)``, n > 0.
-            bias: b, ``shape=(n,)``.
-        """
+        """The leaves of sorted points, ``shape=(d, n)``, n > 0, with the bias, ``shape=(n,)``."""
         starts = np.arange(0, points.shape[1], LEAF)
         low = np.minimum.reduceat(points, starts, axis=1).T.astype(float)
         high = np.maximum.reduceat(points, starts, axis=1).T.astype(float)
@@ -85,11 +74,7 @@ class Leaves(NamedTuple):
     def nearest(self, queries: npt.NDArray) -> Kept:
         """For each strip of targets, a few leaves with the largest logits between centres.
 
-        Args:
-            queries: xi, ``shape=(m, r)``; of these, d columns count.
-
-        Returns:
-            Whether a strip is to meet a leaf, ``shape=(strips, k)``.
+        Arguments and what is returned as for ``reach``.
         """
         strips = np.arange(0, len(queries), STRIP)
         middles = np.add.reduceat(queries[:, : self.centres.shape[1]], strips) / STRIP

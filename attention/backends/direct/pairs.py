@@ -9,7 +9,7 @@ relative accuracy at any beta.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from meanformer.mpi import MPI
@@ -18,7 +18,6 @@ import numpy as np
 
 from meanformer.arrays import Array
 from meanformer.attention.backends.backend import Sums
-from meanformer.attention.backends.direct.ring import around_the_ring
 from meanformer.attention.backends.kernels import LOG2_E, NOTHING, Kernel
 from meanformer.attention.backends.workers import share_out
 
@@ -34,14 +33,12 @@ _PAIRS_WORTH_THREADS = 300_000
 class PairSums(ABC, Generic[Block]):
     """Sums of a kernel over all pairs of a target and a point: a ``Backend``.
 
-    Collective over ``comm``, as are its methods.
-
     Args:
         queries: xi for this rank's targets, ``shape=(m, r)``.
         keys: eta of this rank's points, ``shape=(n, r)``.
         values: v of this rank's points, ``shape=(n, d)``. If they are the keys, other ranks get
             both at once.
-        comm: The ranks over which the points are distributed, or None.
+        comm: The ranks over which the points are distributed.
         kernel: A function of the logits <xi, eta>. Unless it is exponential, there are no
             ``log_factors``, and ``log_scale`` is zero.
         group: How many targets a thread takes at a time.
@@ -52,13 +49,13 @@ class PairSums(ABC, Generic[Block]):
         queries: Array,
         keys: Array,
         values: Array,
-        comm: MPI.Comm | None,
+        comm: MPI.Comm,
         kernel: Kernel,
         group: int,
     ) -> None:
-        """Lay out the points by rows, one coordinate after another."""
         self._comm, self._kernel = comm, kernel
         self._queries: Array = np.ascontiguousarray(kernel.unit * queries)
+        # The points by rows, one coordinate after another.
         rows = [keys.T] if values is keys else [keys.T, values.T]
         self._rows = np.vstack(rows)
         self._keys = slice(keys.shape[1])
@@ -66,20 +63,8 @@ class PairSums(ABC, Generic[Block]):
         targets = len(queries)
         self._groups = [slice(i, min(i + group, targets)) for i in range(0, targets, group)]
 
-    def sums(self, weights: Array, log_factors: Array | None = None) -> Sums:
+    def sums(self, weights: Array, log_factors: Array | None = None, moment: bool = True) -> Sums:
         """See ``Backend``."""
-        log_scale, sums = self._evaluate(weights, log_factors, self._values)
-        return Sums(log_scale, sums[:, 0], sums[:, 1:])
-
-    def partition(self, weights: Array, log_factors: Array | None = None) -> tuple[Array, Array]:
-        """See ``Backend``."""
-        log_scale, sums = self._evaluate(weights, log_factors, slice(0, 0))
-        return log_scale, sums[:, 0]
-
-    def _evaluate(
-        self, weights: Array, log_factors: Array | None, values: slice
-    ) -> tuple[Array, Array]:
-        """``log_scale``, and Z beside the moment of these rows, ``shape=(m, 1 + rows)``."""
         bias = np.where(weights != 0, 0.0, NOTHING)
         factors = weights
         if self._kernel.exponential:
@@ -89,6 +74,7 @@ class PairSums(ABC, Generic[Block]):
                 bias += LOG2_E * log_factors
         own = np.vstack([self._rows, factors, bias])
 
+        values = self._values if moment else slice(0, 0)
         references = np.full(len(self._queries), self._kernel.reference)
         sums = np.zeros((len(self._queries), 1 + values.stop - values.start))
         if self._kernel.tie_tolerance is not None:
@@ -97,7 +83,7 @@ class PairSums(ABC, Generic[Block]):
             references -= self._kernel.tie_tolerance * longest * lengths(self._queries)
         self._meet_all(own, values, self._add, references, sums)
         scaled = self._kernel.exponential & (references > NOTHING / 2)
-        return np.where(scaled, references / LOG2_E, 0.0), sums
+        return Sums(np.where(scaled, references / LOG2_E, 0.0), sums[:, 0], sums[:, 1:])
 
     def _meet_all(
         self,
@@ -108,7 +94,7 @@ class PairSums(ABC, Generic[Block]):
         sums: Array,
     ) -> None:
         """Let each group of targets meet the points of each rank."""
-        for points in around_the_ring(own, self._comm):
+        for points in _around_the_ring(own, self._comm):
             if points.shape[1] == 0:
                 continue
             block = self._block(points[self._keys], points[values], points[-2], points[-1])
@@ -132,6 +118,31 @@ class PairSums(ABC, Generic[Block]):
         """Add a block's terms to a group's sums; of the exponential kernel, scale both anew."""
 
 
+def _around_the_ring(block: Array, comm: MPI.Comm) -> Iterator[Array]:
+    """Yield the blocks of all ranks, this rank's own first, while the next one is on its way.
+
+    Collective; every rank must take all of the blocks. Each rank sends, in all, the bytes of the
+    other ranks' blocks, and holds two blocks at a time. Blocks have the ``shape=(k, n)`` with the
+    same k on all ranks and any n; those yielded are C-contiguous.
+    """
+    block = np.ascontiguousarray(block)
+    rows, columns = len(block), comm.allgather(block.shape[1])
+    for step in range(comm.size):
+        requests = []
+        incoming = block
+        if step < comm.size - 1:
+            source = (comm.rank - step - 1) % comm.size
+            incoming = np.empty((rows, columns[source]), block.dtype)
+            requests = [
+                comm.Irecv(incoming, (comm.rank - 1) % comm.size),
+                comm.Isend(block, (comm.rank + 1) % comm.size),
+            ]
+        yield block
+        if requests:
+            MPI.Request.Waitall(requests)
+        block = incoming
+
+
 def direct_cost(targets: int, points: int, dimension: int) -> float:
     """Seconds on one core (Zen 5) for the sums over all pairs by the faster backend."""
     if dimension <= 3:
@@ -149,7 +160,6 @@ def lengths(vectors: Array) -> Array:
     return np.sqrt(squares)
 
 
-def largest(numbers: Array, comm: MPI.Comm | None) -> float:
+def largest(numbers: Array, comm: MPI.Comm) -> float:
     """The largest of all ranks' non-negative numbers; zero if there are none. Collective."""
-    own = float(numbers.max(initial=0.0))
-    return own if comm is None else comm.allreduce(own, MPI.MAX)
+    return comm.allreduce(float(numbers.max(initial=0.0)), MPI.MAX)

@@ -27,41 +27,28 @@ _SIZES = 1e-100, 1e100
 class StoredSums:
     """``Backend`` of smooth functions of the logits for few pairs and moderate logits.
 
-    Weights or factors of extreme sizes are left to the direct sum.
-
-    Args:
-        queries: xi = A x for this rank's targets x, ``shape=(m, d)``.
-        points: This rank's points y, ``shape=(n, d)``.
-        comm: The ranks over which the points are distributed, or None.
-        kernel: A function of the logits <xi, y>, which do not exceed ``LARGEST_LOGIT``.
+    Weights or factors of extreme sizes are left to the direct sum. Arguments as for ``DirectSums``;
+    logits do not exceed ``LARGEST_LOGIT``.
     """
 
-    def __init__(
-        self, queries: Array, points: Array, comm: MPI.Comm | None, kernel: Kernel
-    ) -> None:
-        """Evaluate the kernel for this rank's targets and all ranks' points. Collective."""
+    def __init__(self, queries: Array, points: Array, comm: MPI.Comm, kernel: Kernel) -> None:
         self._arguments = queries, points, comm, kernel
-        self._comm = None if comm is None or comm.size == 1 else comm
-        self._counts = [len(points)] if self._comm is None else self._comm.allgather(len(points))
+        self._comm, self._counts = comm, comm.allgather(len(points))
         everywhere = np.stack([self._gather(column) for column in points.T], axis=1)
         self._kernel, self._log_scale = kernel.dense(queries, everywhere, None)
         self._columns = np.column_stack([np.ones(len(everywhere)), everywhere])
         self._size = float(np.abs(everywhere).max(initial=0.0)) or 1.0
 
-    def sums(self, weights: Array, log_factors: Array | None = None) -> Sums:
+    def sums(self, weights: Array, log_factors: Array | None = None, moment: bool = True) -> Sums:
         """See ``Backend``."""
         masses = self._masses(weights, log_factors)
         if masses is None:
-            return self._direct.sums(weights, log_factors)
+            return self._direct.sums(weights, log_factors, moment)
+        log_scale = self._log_scale + masses[1]
+        if not moment:
+            return Sums(log_scale, self._kernel @ masses[0], np.empty((len(log_scale), 0)))
         sums = self._kernel @ (masses[0][:, None] * self._columns)
-        return Sums(self._log_scale + masses[1], sums[:, 0], sums[:, 1:])
-
-    def partition(self, weights: Array, log_factors: Array | None = None) -> tuple[Array, Array]:
-        """See ``Backend``."""
-        masses = self._masses(weights, log_factors)
-        if masses is None:
-            return self._direct.partition(weights, log_factors)
-        return self._log_scale + masses[1], self._kernel @ masses[0]
+        return Sums(log_scale, sums[:, 0], sums[:, 1:])
 
     def _masses(self, weights: Array, log_factors: Array | None) -> tuple[Array, float] | None:
         """All ranks' weights times e^{factors - c}, and c; None where their sizes are extreme."""
@@ -80,7 +67,7 @@ class StoredSums:
 
     def _gather(self, own: Array) -> Array:
         """All ranks' numbers, in the order of ranks. Collective."""
-        if self._comm is None:
+        if self._comm.size == 1:
             return own
         gathered = np.empty(sum(self._counts))
         self._comm.Allgatherv(np.ascontiguousarray(own), [gathered, self._counts])

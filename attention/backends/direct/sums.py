@@ -13,16 +13,10 @@ from meanformer.mpi import MPI
 import numpy as np
 
 from meanformer.arrays import Array, Indices
+from meanformer.attention.backends.backend import Sums
+from meanformer.attention.backends.direct import tiles
 from meanformer.attention.backends.direct.leaves import Kept, Leaves, leaf_order
 from meanformer.attention.backends.direct.pairs import PairSums, largest, lengths
-from meanformer.attention.backends.direct.tiles import (
-    COLUMNS,
-    COORDINATES,
-    LANES,
-    LEAF,
-    STRIP,
-    raise_to_maxima,
-)
 from meanformer.attention.backends.kernels import LOG2_E, NOTHING, Exponential, Kernel
 from meanformer.threads import threads
 
@@ -37,11 +31,7 @@ _PAIRS_WORTH_SORTING = 4_000_000
 class _Block(NamedTuple):
     """One rank's points, filled up to whole passes of the compiled loops.
 
-    Attributes:
-        keys: y, ``shape=(r, n)``.
-        bias: ``shape=(n,)``.
-        values: w, or w and w y, ``shape=(c, n)``.
-        leaves: Of these points.
+    Keys y have the ``shape=(r, n)``, bias ``(n,)``, values w, or w and w y, ``(c, n)``.
     """
 
     keys: Array
@@ -53,11 +43,7 @@ class _Block(NamedTuple):
 class DirectSums(PairSums[_Block]):
     """Sums of a kernel over all pairs where keys and values are the points. See ``PairSums``.
 
-    Args:
-        queries: xi = A x for this rank's targets x, ``shape=(m, d)``.
-        points: This rank's points y, ``shape=(n, d)``.
-        comm: The ranks over which the points are distributed, or None.
-        kernel: See ``PairSums``.
+    Queries are xi = A x for this rank's targets x, ``shape=(m, d)``.
 
     Attributes:
         met: How many points each target has met so far, those left out not counted,
@@ -65,56 +51,49 @@ class DirectSums(PairSums[_Block]):
     """
 
     def __init__(
-        self,
-        queries: Array,
-        points: Array,
-        comm: MPI.Comm | None,
-        kernel: Kernel = Exponential(),
+        self, queries: Array, points: Array, comm: MPI.Comm, kernel: Kernel = Exponential()
     ) -> None:
-        """Sort targets and points into leaves, where that can pay."""
         self.met = np.zeros(len(queries), int)
-        total = len(points) if comm is None else comm.allreduce(len(points))
+        total = comm.allreduce(len(points))
         negligible = _NEGLIGIBLE + np.log(max(total, 1))
         self._margin = LOG2_E * negligible
         # No logits differ by more than this.
         spread = 2 * largest(lengths(queries), comm) * largest(lengths(points), comm)
         pays = len(queries) * total > _PAIRS_WORTH_SORTING and spread > negligible
-        group = int(np.clip(len(queries) // (4 * threads()) // STRIP, 1, 8)) * STRIP
+        group = int(np.clip(len(queries) // (4 * threads()) // tiles.STRIP, 1, 8)) * tiles.STRIP
         self._order: Indices = np.arange(len(points))
-        self._target_order: Indices = np.arange(len(queries))
+        target_order: Indices = np.arange(len(queries))
         if pays and kernel.local:
-            self._order, self._target_order = leaf_order(points, LEAF), leaf_order(queries, STRIP)
+            self._order = leaf_order(points, tiles.LEAF)
+            target_order = leaf_order(queries, tiles.STRIP)
+        self._places = np.argsort(target_order)
         points = points[self._order]
-        super().__init__(queries[self._target_order], points, points, comm, kernel, group)
-        self._queries = _padded(self._queries, 1, COORDINATES)
+        super().__init__(queries[target_order], points, points, comm, kernel, group)
+        self._queries = _padded(self._queries, 1, tiles.COORDINATES)
 
-    def _evaluate(
-        self, weights: Array, log_factors: Array | None, values: slice
-    ) -> tuple[Array, Array]:
-        """See ``PairSums``; in the order of the arguments."""
+    def sums(self, weights: Array, log_factors: Array | None = None, moment: bool = True) -> Sums:
+        """See ``Backend``; in the order of the arguments."""
         factors = None if log_factors is None else log_factors[self._order]
-        sorted_ = super()._evaluate(weights[self._order], factors, values)
-        log_scale, sums = np.empty_like(sorted_[0]), np.empty_like(sorted_[1])
-        log_scale[self._target_order], sums[self._target_order] = sorted_
-        return log_scale, sums
+        in_leaves = super().sums(weights[self._order], factors, moment)
+        return Sums(*(part[self._places] for part in in_leaves))
 
     def _block(self, keys: Array, values: Array, factors: Array, bias: Array) -> _Block:
         columns = np.vstack([factors, factors * values])
         # What is done in registers takes four columns, even for the partition alone.
-        whole = COLUMNS if len(values) or len(keys) <= COORDINATES else 1
+        whole = tiles.COLUMNS if len(values) or len(keys) <= tiles.COORDINATES else 1
         return _Block(
-            _padded(keys, COORDINATES, LANES),
-            _padded(bias[None], 1, LANES, NOTHING)[0],
-            _padded(columns, whole, LANES),
+            _padded(keys, tiles.COORDINATES, tiles.LANES),
+            _padded(bias[None], 1, tiles.LANES, NOTHING)[0],
+            _padded(columns, whole, tiles.LANES),
             Leaves.of(keys, bias),
         )
 
     def _raise_to_maxima(self, group: slice, block: _Block, references: Array, sums: Array) -> None:
         queries = self._queries[group]
         near = block.leaves.nearest(queries)
-        raise_to_maxima(queries, block.keys, block.bias, near, references)
+        tiles.raise_to_maxima(queries, block.keys, block.bias, near, references)
         kept, _ = block.leaves.reach(queries, references)
-        raise_to_maxima(queries, block.keys, block.bias, kept & ~near, references)
+        tiles.raise_to_maxima(queries, block.keys, block.bias, kept & ~near, references)
 
     def _add(self, group: slice, block: _Block, references: Array, sums: Array) -> None:
         if self._kernel.exponential:
@@ -122,12 +101,12 @@ class DirectSums(PairSums[_Block]):
         elif self._kernel.local:
             kept, _ = block.leaves.reach(self._queries[group], references)
         else:
-            kept = np.ones((-(-len(sums) // STRIP), len(block.leaves.tops)), bool)
+            kept = np.ones((-(-len(sums) // tiles.STRIP), len(block.leaves.tops)), bool)
         queries = self._queries[group]
         added = np.zeros((len(queries), len(block.values)))
         self._kernel.add(queries, references, block.keys, block.bias, block.values, kept, added)
         sums += added[:, : sums.shape[1]]
-        self.met[group] += np.repeat(LEAF * kept.sum(axis=1), STRIP)[: len(queries)]
+        self.met[group] += np.repeat(tiles.LEAF * kept.sum(axis=1), tiles.STRIP)[: len(queries)]
 
     def _raise_references(
         self, group: slice, block: _Block, references: Array, sums: Array
@@ -136,10 +115,10 @@ class DirectSums(PairSums[_Block]):
         queries, leaves = self._queries[group], block.leaves
         maxima = references.copy()
         near = leaves.nearest(queries)
-        raise_to_maxima(queries, block.keys, block.bias, near, maxima)
+        tiles.raise_to_maxima(queries, block.keys, block.bias, near, maxima)
         kept, excess = leaves.reach(queries, maxima - self._margin)
         if excess > _HEADROOM + self._margin:
-            raise_to_maxima(queries, block.keys, block.bias, kept & ~near, maxima)
+            tiles.raise_to_maxima(queries, block.keys, block.bias, kept & ~near, maxima)
             kept, _ = leaves.reach(queries, maxima - self._margin)
         np.rint(maxima, out=maxima)
         sums *= np.exp2(references - maxima)[:, None]

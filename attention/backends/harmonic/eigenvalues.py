@@ -85,14 +85,8 @@ def of_function(kernel: Callable[[Array], Array], degree: int, dimension: int) -
 def slopes(eigenvalue: Array, dimension: int) -> Array:
     """The eigenvalues of K, K' = k: (lambda_{l-1} - lambda_{l+1}) / (2l + d - 2), l >= 1.
 
-    The entry for l = 0 is set to zero: the gradient of a constant vanishes.
-
-    Args:
-        eigenvalue: lambda_l for l = 0..L+1, ``shape=(L+2,)``.
-        dimension: 2 for the circle, 3 for the sphere.
-
-    Returns:
-        ``shape=(L+1,)``.
+    From lambda_0 .. lambda_{L+1}, ``shape=(L+2,)``, to ``shape=(L+1,)``. The entry for l = 0 is
+    zero: the gradient of a constant vanishes.
     """
     ell = np.arange(1, len(eigenvalue) - 1)
     return np.append(0.0, (eigenvalue[:-2] - eigenvalue[2:]) / (2 * ell + dimension - 2))
@@ -101,12 +95,7 @@ def slopes(eigenvalue: Array, dimension: int) -> Array:
 def radial(eigenvalue: Array, dimension: int) -> Array:
     """The eigenvalues of t k(t): (l lambda_{l-1} + (l+d-2) lambda_{l+1}) / (2l + d - 2).
 
-    Args:
-        eigenvalue: lambda_l for l = 0..L+1, ``shape=(L+2,)``.
-        dimension: 2 for the circle, 3 for the sphere.
-
-    Returns:
-        ``shape=(L+1,)``; lambda_1 for l = 0.
+    From lambda_0 .. lambda_{L+1}, ``shape=(L+2,)``, to ``shape=(L+1,)``; lambda_1 for l = 0.
     """
     ell = np.arange(1, len(eigenvalue) - 1)
     both = ell * eigenvalue[:-2] + (ell + dimension - 2) * eigenvalue[2:]

@@ -9,7 +9,6 @@ are summed directly.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 from meanformer.mpi import MPI
 
@@ -18,18 +17,7 @@ import numpy as np
 from meanformer.arrays import Array, Indices
 from meanformer.attention.backends.backend import Sums
 from meanformer.attention.backends.direct.sums import DirectSums
-from meanformer.attention.backends.harmonic.eigenvalues import (
-    LARGEST_DEGREE,
-    multiplicities,
-    radial,
-    slopes,
-)
-from meanformer.attention.backends.harmonic.transforms import (
-    CircleTransforms,
-    Multipliers,
-    SphereTransforms,
-    Transforms,
-)
+from meanformer.attention.backends.harmonic import eigenvalues, transforms
 from meanformer.attention.backends.kernels import Kernel
 from meanformer.attention.spaces import Sphere
 from meanformer.attention.transforms.nonuniform import LEAST_ERROR, MODERATE_ERROR, Moments
@@ -40,19 +28,15 @@ LEAST_AMPLITUDE = 0.15
 
 @lru_cache
 def degree_for(kernel: Kernel, slope: float, dimension: int) -> int | None:
-    """The degree at which the expansion of a kernel is at round-off.
+    """The degree L >= 2 at which the expansion of a kernel of slope t is at round-off.
 
-    Args:
-        kernel: A function of slope t.
-        slope: Of any sign, dimensionless.
-        dimension: 2 for the circle, 3 for the sphere.
-
-    Returns:
-        A degree L, at least 2, such that all terms of k beyond it add up to less than 1e-16 of
-        its largest value; None if that takes more than ``LARGEST_DEGREE``.
+    All terms beyond it add up to less than 1e-16 of the kernel's largest value; None if that takes
+    more than ``LARGEST_DEGREE``. The dimension is 2 for the circle, 3 for the sphere.
     """
     degree = kernel.degree(slope, dimension)
-    return max(2, degree) if degree is not None and degree <= LARGEST_DEGREE[dimension] else None
+    if degree is None or degree > eigenvalues.LARGEST_DEGREE[dimension]:
+        return None
+    return max(2, degree)
 
 
 def absolute_error(degree: int, dimension: int, epsilon: float = LEAST_ERROR) -> float:
@@ -81,7 +65,7 @@ class HarmonicSums:
         slope: Of any sign, dimensionless.
         tolerance: Of Z, relative, and of the moment, relative to Z; where weights have both
             signs, relative to sum_j |w_j| k(<x, y_j>).
-        comm: The ranks over which the points are distributed, or None.
+        comm: The ranks over which the points are distributed.
         tangential: Whether moments are P_x M(x) only, which costs one transform less.
     """
 
@@ -92,10 +76,9 @@ class HarmonicSums:
         kernel: Kernel,
         slope: float,
         tolerance: float,
-        comm: MPI.Comm | None,
+        comm: MPI.Comm,
         tangential: bool,
     ) -> None:
-        """Compute angles and eigenvalues."""
         self._targets, self._points, self._comm = targets, points, comm
         self._kernel, self._slope = kernel, slope
         self._tolerance, self._tangential = tolerance, tangential
@@ -104,75 +87,51 @@ class HarmonicSums:
         if degree is None:
             raise ValueError(f"{kernel} of {slope:g} t takes too many harmonics")
         self.degree = degree
-        eigenvalue = kernel.eigenvalues(slope, degree + 1, d)
-        self._multipliers = Multipliers(
-            eigenvalue[:-1], slopes(eigenvalue, d), None if tangential else radial(eigenvalue, d)
-        )
-        self._terms = multiplicities(degree, d) * np.abs(eigenvalue[:-1])
+        values = kernel.eigenvalues(slope, degree + 1, d)
+        radial = None if tangential else eigenvalues.radial(values, d)
+        slopes = eigenvalues.slopes(values, d)
+        self._multipliers = transforms.Multipliers(values[:-1], slopes, radial)
+        self._terms = eigenvalues.multiplicities(degree, d) * np.abs(values[:-1])
         self._epsilon = _transform_error(slope, degree, d, tolerance)
-        transforms = CircleTransforms if d == 2 else SphereTransforms
-        self._transforms: Transforms = transforms(targets, points, degree, comm, self._epsilon)
+        kind = transforms.CircleTransforms if d == 2 else transforms.SphereTransforms
+        self._transforms: transforms.Transforms = kind(targets, points, degree, comm, self._epsilon)
         self._log_largest = kernel.log_largest(slope)
 
-    def sums(self, weights: Array, log_factors: Array | None = None) -> Sums:
-        """See ``Backend``; moments are tangential if asked for so. Collective."""
-        measure = self._measure(weights, log_factors)
-        partition, moment = self._transforms.sums(measure.moments, self._multipliers)
-        log_scale = np.full(len(partition), self._log_largest + measure.log_factor)
-        far = self._far(partition, measure)
-        if far is not None:
-            log_scale[far], partition[far], full = self._direct(far).sums(*measure.given)
-            space = Sphere(self._dimension)
-            moment[far] = space.tangent(self._targets[far], full) if self._tangential else full
-        return Sums(log_scale, partition, moment)
-
-    def partition(self, weights: Array, log_factors: Array | None = None) -> tuple[Array, Array]:
-        """See ``Backend``. Collective."""
-        measure = self._measure(weights, log_factors)
-        partition = self._transforms.partition(measure.moments, self._multipliers.kernel)
-        log_scale = np.full(len(partition), self._log_largest + measure.log_factor)
-        far = self._far(partition, measure)
-        if far is not None:
-            log_scale[far], partition[far] = self._direct(far).partition(*measure.given)
-        return log_scale, partition
-
-    def _measure(self, weights: Array, log_factors: Array | None) -> _Measure:
-        """Analyse the weights, scaled by the largest factor of any rank."""
-        given, log_factor = (weights, log_factors), 0.0
+    def sums(self, weights: Array, log_factors: Array | None = None, moment: bool = True) -> Sums:
+        """See ``Backend``; moments are tangential if asked for so."""
+        scaled, log_factor = weights, 0.0
         if log_factors is not None:
             exponents = np.where(weights != 0, log_factors, -np.inf)
-            log_factor = self._reduce(float(np.max(exponents, initial=-np.inf)), MPI.MAX)
+            log_factor = float(np.max(exponents, initial=-np.inf))
+            log_factor = self._comm.allreduce(log_factor, op=MPI.MAX)
             log_factor = log_factor if log_factor > -np.inf else 0.0
-            weights = weights * np.exp(exponents - log_factor)
-        total = self._reduce(float(np.abs(weights).sum()), MPI.SUM)
-        return _Measure(given, log_factor, total, self._transforms.moments(weights))
+            scaled = weights * np.exp(exponents - log_factor)
+        moments = self._transforms.moments(scaled)
+        multipliers = self._multipliers
+        if not moment:
+            multipliers = multipliers._replace(slopes=None, radial=None)
+        partition, vectors = self._transforms.sums(moments, multipliers)
+        log_scale = np.full(len(partition), self._log_largest + log_factor)
+        far = np.flatnonzero(np.abs(partition) * self._tolerance < self._error(scaled, moments))
+        if self._comm.allreduce(len(far)):
+            direct = self._direct(far).sums(weights, log_factors, moment)
+            log_scale[far], partition[far], vectors[far] = direct
+            if self._tangential and moment:
+                space = Sphere(self._dimension)
+                vectors[far] = space.tangent(self._targets[far], direct.moment)
+        return Sums(log_scale, partition, vectors)
 
-    def _far(self, partition: Array, measure: _Measure) -> Indices | None:
-        """Indices of this rank's targets whose Z is too small; None if no rank has any."""
-        amplitudes = np.maximum(
-            self._transforms.amplitudes(measure.moments), LEAST_AMPLITUDE * measure.total
-        )
+    def _error(self, weights: Array, moments: Moments) -> float:
+        """What Z by transforms may be off by, over the kernel's largest value. Collective."""
+        total = self._comm.allreduce(float(np.abs(weights).sum()))
+        amplitudes = np.maximum(self._transforms.amplitudes(moments), LEAST_AMPLITUDE * total)
         error = absolute_error(self.degree, self._dimension, self._epsilon)
-        error *= float(self._terms @ amplitudes)
-        far = np.flatnonzero(np.abs(partition) * self._tolerance < error)
-        return far if self._reduce(len(far), MPI.SUM) else None
+        return error * float(self._terms @ amplitudes)
 
     def _direct(self, far: Indices) -> DirectSums:
         """The direct sums at some targets. Collective."""
         queries = self._slope * self._targets[far]
         return DirectSums(queries, self._points, self._comm, self._kernel)
-
-    def _reduce(self, number: float, operation: MPI.Op) -> float:
-        return number if self._comm is None else self._comm.allreduce(number, op=operation)
-
-
-class _Measure(NamedTuple):
-    """Weights and factors as given, and all ranks' sum of |w| and moments by e^{-log_factor}."""
-
-    given: tuple[Array, Array | None]
-    log_factor: float
-    total: float
-    moments: Moments
 
 
 def harmonic_cost(
@@ -180,12 +139,7 @@ def harmonic_cost(
 ) -> float:
     """Seconds that one ``sums`` takes on one core, its share of preparation included.
 
-    Args:
-        degree: What ``degree_for`` gives.
-        points: Number of points.
-        targets: Number of targets.
-        dimension: 2 for the circle, 3 for the sphere.
-        tangential: Whether the moment's radial part is left out.
+    The degree is what ``degree_for`` gives; points and targets are numbers of them.
     """
     # Measured on one core of an EPYC (Zen 5) at 2.6 GHz. A gradient counts as two transforms.
     if dimension == 2:

@@ -6,7 +6,9 @@ function wanted: Z, the tangential part of the moment and, where asked for, its 
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
 
 from meanformer.mpi import MPI
 
@@ -26,54 +28,55 @@ class Multipliers(NamedTuple):
 
     Attributes:
         kernel: Those of k.
-        slopes: Those of K, K' = k: grad K * mu is the tangential part of M.
+        slopes: Those of K, K' = k: grad K * mu is the tangential part of M. None where M is not
+            wanted.
         radial: Those of t k(t), for the radial part of M; None where it is not wanted.
     """
 
     kernel: Array
-    slopes: Array
-    radial: Array | None
+    slopes: Array | None = None
+    radial: Array | None = None
 
 
-class Transforms(Protocol):
-    """A circle's or a sphere's transforms, prepared for fixed targets and points."""
-
-    def moments(self, weights: Array) -> Moments:
-        """Moments of the measure with these weights, ``shape=(n,)``. Collective."""
-        ...
-
-    def amplitudes(self, moments: Moments) -> Array:
-        """The size of the moments of each degree, at most sum_j |w_j|, ``shape=(L+1,)``."""
-        ...
-
-    def partition(self, moments: Moments, eigenvalue: Array) -> Array:
-        """sum_j w_j k(<x, y_j>) at the targets, ``shape=(m,)``."""
-        ...
-
-    def sums(self, moments: Moments, multipliers: Multipliers) -> tuple[Array, Array]:
-        """Z, ``shape=(m,)``, and M or its tangential part, ``shape=(m, d)``."""
-        ...
-
-
-class CircleTransforms:
-    """``Transforms`` on S^1.
+class Transforms(ABC):
+    """A circle's or a sphere's transforms, prepared for fixed targets and points.
 
     Args:
-        targets: This rank's targets, unit vectors, ``shape=(m, 2)``.
-        points: This rank's points, unit vectors, ``shape=(n, 2)``.
+        targets: This rank's targets, unit vectors, ``shape=(m, d)``.
+        points: This rank's points, unit vectors, ``shape=(n, d)``.
         degree: The largest degree L.
-        comm: The ranks over which the points are distributed, or None.
+        comm: The ranks over which the points are distributed.
         epsilon: Error of the transforms.
     """
 
+    # From unit vectors to what the transforms take.
+    _angles: Callable[[Array], Array]
+
     def __init__(
-        self, targets: Array, points: Array, degree: int, comm: MPI.Comm | None, epsilon: float
+        self, targets: Array, points: Array, degree: int, comm: MPI.Comm, epsilon: float
     ) -> None:
-        """Compute angles once."""
+        self._directions, self._degree, self._comm = targets, degree, comm
         self._epsilon = epsilon
-        self._comm, self._degree, self._directions = comm, degree, targets
-        self._points = circle.angles(points)
-        self._targets = self._points if targets is points else circle.angles(targets)
+        self._points = self._angles(points)
+        self._targets = self._points if targets is points else self._angles(targets)
+
+    @abstractmethod
+    def moments(self, weights: Array) -> Moments:
+        """Moments of the measure with these weights, ``shape=(n,)``. Collective."""
+
+    @abstractmethod
+    def amplitudes(self, moments: Moments) -> Array:
+        """The size of the moments of each degree, at most sum_j |w_j|, ``shape=(L+1,)``."""
+
+    @abstractmethod
+    def sums(self, moments: Moments, multipliers: Multipliers) -> tuple[Array, Array]:
+        """Z at the targets, ``shape=(m,)``, and of M what is wanted, ``shape=(m, d)`` or (m, 0)."""
+
+
+class CircleTransforms(Transforms):
+    """``Transforms`` on S^1."""
+
+    _angles = staticmethod(circle.angles)
 
     def moments(self, weights: Array) -> Moments:
         """See ``Transforms``."""
@@ -83,47 +86,34 @@ class CircleTransforms:
         """|c_k|."""
         return np.abs(moments)
 
-    def partition(self, moments: Moments, eigenvalue: Array) -> Array:
-        """See ``Transforms``."""
-        return self._synthesise((eigenvalue * moments)[None])[0]
-
     def sums(self, moments: Moments, multipliers: Multipliers) -> tuple[Array, Array]:
         """See ``Transforms``."""
-        derivative = 1j * np.arange(self._degree + 1)
-        functions = [multipliers.kernel * moments, derivative * multipliers.slopes * moments]
-        if multipliers.radial is not None:
-            functions.append(multipliers.radial * moments)
-        partition, slope, *radial = self._synthesise(np.stack(functions))
+        kernel, slopes, radial = multipliers
+        functions = [kernel * moments]
+        if slopes is not None:
+            functions.append(1j * np.arange(self._degree + 1) * slopes * moments)
+        if radial is not None:
+            functions.append(radial * moments)
+        partition, *parts = circle.synthesise(np.stack(functions), self._targets, self._epsilon)
+        if not parts:
+            return partition, np.empty((len(partition), 0))
         x, y = self._directions.T
-        moment = np.stack([-y * slope, x * slope], axis=1)
-        if radial:
-            moment += radial[0][:, None] * self._directions
+        moment = np.stack([-y * parts[0], x * parts[0]], axis=1)
+        if radial is not None:
+            moment += parts[1][:, None] * self._directions
         return partition, moment
 
-    def _synthesise(self, moments: Moments) -> Array:
-        return circle.synthesise(moments, self._targets, self._epsilon)
 
+class SphereTransforms(Transforms):
+    """``Transforms`` on S^2."""
 
-class SphereTransforms:
-    """``Transforms`` on S^2.
-
-    Args:
-        targets: This rank's targets, unit vectors, ``shape=(m, 3)``.
-        points: This rank's points, unit vectors, ``shape=(n, 3)``.
-        degree: The largest degree L.
-        comm: The ranks over which the points are distributed, or None.
-        epsilon: Error of the transforms.
-    """
+    _angles = staticmethod(sphere.angles)
 
     def __init__(
-        self, targets: Array, points: Array, degree: int, comm: MPI.Comm | None, epsilon: float
+        self, targets: Array, points: Array, degree: int, comm: MPI.Comm, epsilon: float
     ) -> None:
-        """Compute angles once."""
-        self._epsilon = epsilon
-        self._comm, self._degree, self._directions = comm, degree, targets
-        self._by_entry = sphere.degrees(degree)
-        self._points, self._crowded = sphere.angles(points), crowded(points)
-        self._targets = self._points if targets is points else sphere.angles(targets)
+        super().__init__(targets, points, degree, comm, epsilon)
+        self._by_entry, self._crowded = sphere.degrees(degree), crowded(points)
         self._frames = _frames(targets, self._targets[:, 1])
 
     def moments(self, weights: Array) -> Moments:
@@ -137,22 +127,20 @@ class SphereTransforms:
         power = sphere.degree_power(moments, moments, self._degree)
         return np.sqrt(4 * np.pi * power / (2 * np.arange(self._degree + 1) + 1))
 
-    def partition(self, moments: Moments, eigenvalue: Array) -> Array:
-        """See ``Transforms``."""
-        scaled = self._times(eigenvalue, moments)
-        return sphere.synthesise(scaled, self._degree, self._targets, self._epsilon)
-
     def sums(self, moments: Moments, multipliers: Multipliers) -> tuple[Array, Array]:
         """See ``Transforms``."""
-        partition = self.partition(moments, multipliers.kernel)
-        southward, eastward = sphere.synthesise_gradient(
-            self._times(multipliers.slopes, moments), self._degree, self._targets, self._epsilon
-        )
+        kernel, slopes, radial = multipliers
+        where = self._degree, self._targets, self._epsilon
+        (partition,) = sphere.synthesise(self._times(kernel, moments), *where)
+        if slopes is None:
+            return partition, np.empty((len(partition), 0))
+        slope = self._times(slopes, moments)
+        southward, eastward = sphere.synthesise(slope, *where, gradient=True)
         moment = np.empty_like(self._directions)
         _combine(self._frames, southward, eastward, moment)
-        if multipliers.radial is not None:
-            radial = self.partition(moments, multipliers.radial)
-            moment += radial[:, None] * self._directions
+        if radial is not None:
+            (along,) = sphere.synthesise(self._times(radial, moments), *where)
+            moment += along[:, None] * self._directions
         return partition, moment
 
     def _times(self, eigenvalue: Array, moments: Moments) -> Moments:

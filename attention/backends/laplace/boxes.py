@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
 from meanformer.arrays import Array, Indices
+
+
+class Rectangle(NamedTuple):
+    """A rectangle's centre and half-widths, ``shape=(d,)`` each."""
+
+    centre: Array
+    half: Array
 
 
 @numba.njit(inline="always")
@@ -14,21 +23,13 @@ def _box(x, count):  # type: ignore[no-untyped-def]
     return min(max(int(0.5 * (x + count)), 0), count - 1)
 
 
-def box_numbers(
-    points: Array, centre: Array, half_widths: Array, boxes: tuple[int, ...]
-) -> Indices:
+def box_numbers(points: Array, rectangle: Rectangle, boxes: tuple[int, ...]) -> Indices:
     """Which box of a rectangle each point lies in, counted along the last dimension first.
 
-    Args:
-        points: ``shape=(n, d)``.
-        centre: Of the rectangle, ``shape=(d,)``.
-        half_widths: Of the rectangle, ``shape=(d,)``.
-        boxes: The number of boxes by dimension, d of them.
-
-    Returns:
-        ``shape=(n,)``.
+    Of points, ``shape=(n, d)``, and numbers of boxes by dimension; ``shape=(n,)``.
     """
-    numbers: Indices = _numbers(points, centre, np.array(boxes) / half_widths, np.array(boxes))
+    centre, half = rectangle
+    numbers: Indices = _numbers(points, centre, np.array(boxes) / half, np.array(boxes))
     return numbers
 
 

@@ -17,8 +17,8 @@ import numba
 import numpy as np
 
 from meanformer.arrays import Array, Indices
-from meanformer.attention.backends.laplace.boxes import box_numbers, sort_by_box
-from meanformer.attention.backends.workers import share_out_slices
+from meanformer.attention.backends.laplace.boxes import Rectangle, box_numbers, sort_by_box
+from meanformer.attention.backends.workers import Result, share_out_slices
 
 _FAST = {"contract", "reassoc", "nsz"}
 # So many points of one box at a time: the inner loops run over them.
@@ -32,7 +32,7 @@ class Boxed:
     """Points sorted by the box they lie in.
 
     Attributes:
-        boxes: Number of boxes by dimension, three of them; of kept ones: their number, 1 and 1.
+        boxes: Number of boxes by dimension, three of them; of kept ones, their number, 1 and 1.
         degrees: Number of Chebyshev polynomials by dimension: p, or 1 in an absent dimension.
         order: What was at ``order[i]`` comes at i, ``shape=(n,)``.
         start: Where each box starts, and n at the end, ``shape=(number of boxes + 1,)``.
@@ -51,8 +51,7 @@ class Boxed:
     def sort(
         cls,
         points: Array,
-        centre: Array,
-        half_widths: Array,
+        rectangle: Rectangle,
         boxes: tuple[int, ...],
         p: int,
         kept: Indices | None = None,
@@ -61,15 +60,15 @@ class Boxed:
 
         Args:
             points: ``shape=(n, d)``.
-            centre: Of the rectangle, ``shape=(d,)``.
-            half_widths: Of the rectangle, ``shape=(d,)``.
+            rectangle: Where they are.
             boxes: The number of boxes by dimension, d of them.
             p: Number of Chebyshev polynomials a dimension, a multiple of 4.
             kept: Numbers of the boxes to keep, increasing, all that hold points among them; None
                 for all boxes.
         """
-        stretch = np.array(boxes) / half_widths
-        numbers = box_numbers(points, centre, half_widths, boxes)
+        centre, half = rectangle
+        stretch = np.array(boxes) / half
+        numbers = box_numbers(points, rectangle, boxes)
         absent = 3 - len(boxes)
         shape = (1,) * absent + boxes
         if kept is not None:
@@ -86,58 +85,34 @@ class Boxed:
         return tuple(s for pair in zip(self.boxes, self.degrees, strict=True) for s in pair)
 
     def moments(self, weights: Array) -> Array:
-        """Chebyshev moments in all boxes.
+        """Chebyshev moments sum_j w_j T_k(t_j) over the points of each box, of ``shape``.
 
-        Args:
-            weights: In sorted order, ``shape=(n,)``.
-
-        Returns:
-            sum_j w_j T_k(t_j) over the points of each box, of ``shape``.
+        Weights are in sorted order, ``shape=(n,)``.
         """
         moments = np.zeros(self.shape)
-        shared: dict[int, tuple[int, Array]] = {}
-
-        def add(piece: slice) -> None:
-            shared[piece.start] = _add_moments(
-                self.local, self.start, weights, moments, piece.start, piece.stop
-            )
-
-        self._share_out(add)
+        fixed = self.local, self.start, weights, moments
+        parts = self._share_out(lambda piece: _add_moments(*fixed, piece.start, piece.stop))
         # Two pieces may have points in the box where one ends and the other starts.
-        for _, (box, part) in sorted(shared.items()):
+        for box, part in parts:
             i, j, k = np.unravel_index(box, self.boxes)
             moments[i, :, j, :, k, :] += part
         return moments
 
-    def values(self, series: Array) -> Array:
-        """The series at the points, in their first order, ``shape=(n,)``.
+    def evaluate(self, series: Array, slopes: bool) -> tuple[Array, Array]:
+        """The series at the points, and its gradient if wanted, in the points' first order.
 
-        Args:
-            series: Coefficients in all boxes, of ``shape``.
+        From coefficients in all boxes, of ``shape``, to ``shape=(n,)``, and ``(n, d)`` or (n, 0).
         """
-        return self._evaluate(series, 0)[0]
-
-    def values_and_slopes(self, series: Array) -> tuple[Array, Array]:
-        """The series at the points, and its gradient there, in the points' first order.
-
-        Args:
-            series: Coefficients in all boxes, of ``shape``.
-
-        Returns:
-            ``shape=(n,)`` and ``shape=(n, d)``.
-        """
-        return self._evaluate(series, len(self.stretch))
-
-    def _evaluate(self, series: Array, slopes: int) -> tuple[Array, Array]:
-        values, gradient = np.empty(len(self.order)), np.empty((len(self.order), slopes))
+        count = len(self.order)
+        values, gradient = np.empty(count), np.empty((count, len(self.stretch) if slopes else 0))
         fixed = self.local, self.start, self.order, self.stretch, series, values, gradient
         self._share_out(lambda piece: _evaluate(*fixed, piece.start, piece.stop))
         return values, gradient
 
-    def _share_out(self, work: Callable[[slice], None]) -> None:
+    def _share_out(self, work: Callable[[slice], Result]) -> list[Result]:
         """Do the work on pieces of all points."""
         count = len(self.order)
-        share_out_slices(work, count, count > _POINTS_WORTH_THREADS)
+        return share_out_slices(work, count, count > _POINTS_WORTH_THREADS)
 
 
 @numba.njit(inline="always")

@@ -34,7 +34,7 @@ _LOOK = 1e-9
 def seconds_of_grid(
     boxes: Array, degree: int, exponents: Array, targets: int, points: int
 ) -> float:
-    """Preparing and evaluating once with a full grid.
+    """Preparing and evaluating once with a full grid; infinite beyond ``LARGEST_GRID``.
 
     Args:
         boxes: Number of boxes by dimension, ``shape=(d,)``.
@@ -42,9 +42,6 @@ def seconds_of_grid(
         exponents: Largest |xi_k y_k|, ``shape=(d,)``.
         targets: Number of queries.
         points: Number of points.
-
-    Returns:
-        Seconds; infinite where the grid exceeds ``LARGEST_GRID``.
     """
     nodes = boxes * degree
     size = math.prod(float(n) for n in nodes)  # infinite rather than a warning
@@ -65,15 +62,9 @@ def seconds_of_grid(
 def seconds_of_kept(
     kept: tuple[int, int], near: float, degree: int, d: int, targets: int, points: int
 ) -> float:
-    """The same with the boxes that hold something.
+    """The same in d dimensions with the boxes that hold something.
 
-    Args:
-        kept: Numbers of boxes with queries and with points.
-        near: Share of pairs that matter.
-        degree: Number of nodes in a box, a dimension.
-        d: Number of dimensions.
-        targets: Number of queries.
-        points: Number of points.
+    Kept are numbers of boxes with queries and with points; near is the share of pairs that matter.
     """
     pair = d * degree ** (d + 1) * _KEPT_PRODUCT + _KEPT_PAIR
     pairs = math.prod(kept) * (_LOOK + near * pair)

@@ -22,6 +22,7 @@ import numpy as np
 from scipy.special import iv
 
 from meanformer.arrays import Array
+from meanformer.attention.backends.laplace.boxes import Rectangle
 from meanformer.attention.backends.laplace.cost import (
     LARGEST_GRID,
     seconds_of_grid,
@@ -84,20 +85,16 @@ class Grid:
     """Boxes about all queries and all points.
 
     Attributes:
-        query_centre: ``shape=(d,)``.
-        query_half: Half-widths, positive, ``shape=(d,)``.
-        point_centre: ``shape=(d,)``.
-        point_half: Half-widths, positive, ``shape=(d,)``.
+        queries: The rectangle of all queries, whose half-widths are positive.
+        points: That of all points, likewise.
         boxes: Number of boxes by dimension, the same for queries and points.
             None at all, and no degree, where no grid fits.
         degree: Number of Chebyshev nodes in a box, a dimension; a multiple of 4.
         kept: The boxes that hold something; None where all boxes are kept.
     """
 
-    query_centre: Array
-    query_half: Array
-    point_centre: Array
-    point_half: Array
+    queries: Rectangle
+    points: Rectangle
     boxes: tuple[int, ...]
     degree: int
     kept: KeptBoxes | None = None
@@ -108,7 +105,7 @@ class Grid:
         queries: Array,
         points: Array,
         tolerance: float,
-        comm: MPI.Comm | None,
+        comm: MPI.Comm,
         log_factors: Array | None = None,
     ) -> Grid:
         """The cheapest full grid for a tolerance, or kept boxes where they take less. Collective.
@@ -119,13 +116,12 @@ class Grid:
             queries: This rank's queries xi, ``shape=(m, d)``.
             points: This rank's points y, ``shape=(n, d)``.
             tolerance: Error allowed, relative to the sum of e^{<xi, y>} at each query.
-            comm: The ranks over which both are distributed, or None.
+            comm: The ranks over which both are distributed.
             log_factors: What is known of the weights' logarithms, ``shape=(n,)``, or None: it
                 says which pairs of boxes matter.
         """
         ends = np.stack([_extent(queries), _extent(points)])
-        if comm is not None and comm.size > 1:
-            comm.Allreduce(MPI.IN_PLACE, ends, op=MPI.MAX)
+        comm.Allreduce(MPI.IN_PLACE, ends, op=MPI.MAX)
         ends[ends == -np.inf] = 0.0
         query_centre, point_centre = (ends[:, 1] - ends[:, 0]) / 2
         query_half, point_half = (ends[:, 1] + ends[:, 0]) / 2
@@ -134,7 +130,7 @@ class Grid:
         smallest_query, smallest_point = _RESOLVED * np.abs(ends).max(axis=(1, 2))
         point_half = np.maximum(point_half, max(smallest_point, 1e-100))
         query_half = np.maximum(query_half, np.maximum(smallest_query, 0.5 / point_half))
-        rectangles = query_centre, query_half, point_centre, point_half
+        rectangles = Rectangle(query_centre, query_half), Rectangle(point_centre, point_half)
         exponents = query_half * point_half
         degrees = _exponents_by_degree(exponents, tolerance)
         grid = cls(*rectangles, *_cheapest(exponents, degrees))
@@ -142,9 +138,7 @@ class Grid:
         if seconds < _WORTH_COUNTING:
             return grid
         for boxes, degree in _kept(exponents, degrees):
-            kept = KeptBoxes.find(
-                queries, points, rectangles[:2], rectangles[2:], boxes, log_factors, comm
-            )
+            kept = KeptBoxes.find(queries, points, *rectangles, boxes, log_factors, comm)
             most = max(len(kept.queries), len(kept.points))
             if most * degree ** len(boxes) <= LARGEST_GRID:
                 other = cls(*rectangles, boxes, degree, kept)
@@ -152,14 +146,11 @@ class Grid:
         return grid
 
     def seconds(self, targets: int, points: int) -> float:
-        """What preparing and evaluating once should take on one core.
+        """Seconds of preparing and evaluating once on one core; infinite where no grid fits.
 
         Args:
             targets: Number of queries on all ranks.
             points: Number of points on all ranks.
-
-        Returns:
-            Seconds; infinite where no grid fits.
         """
         if not self.boxes:
             return math.inf
@@ -174,7 +165,7 @@ class Grid:
     @property
     def exponents(self) -> Array:
         """Largest |xi_k y_k| about the centres, ``shape=(d,)``."""
-        return self.query_half * self.point_half
+        return self.queries.half * self.points.half
 
 
 def _extent(points: Array) -> Array:

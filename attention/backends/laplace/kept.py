@@ -10,7 +10,7 @@ from meanformer.mpi import MPI
 import numpy as np
 
 from meanformer.arrays import Array, Indices
-from meanformer.attention.backends.laplace.boxes import box_numbers
+from meanformer.attention.backends.laplace.boxes import Rectangle, box_numbers
 from meanformer.attention.backends.laplace.cost import NEGLIGIBLE
 
 # More boxes than that in all have no numbers, and more in one dimension have inexact places.
@@ -40,40 +40,31 @@ class KeptBoxes:
         cls,
         queries: Array,
         points: Array,
-        query_rectangle: tuple[Array, Array],
-        point_rectangle: tuple[Array, Array],
+        query_rectangle: Rectangle,
+        point_rectangle: Rectangle,
         boxes: tuple[int, ...],
         log_factors: Array | None,
-        comm: MPI.Comm | None,
+        comm: MPI.Comm,
     ) -> KeptBoxes:
         """Find them, the same on every rank. Collective.
 
-        Args:
-            queries: This rank's xi, ``shape=(m, d)``.
-            points: This rank's y, ``shape=(n, d)``.
-            query_rectangle: Centre and half-widths, ``shape=(d,)`` each.
-            point_rectangle: Likewise.
-            boxes: Number of boxes by dimension.
-            log_factors: What is known of the weights' logarithms, ``shape=(n,)``, or None.
-            comm: The ranks, or None.
+        Either rectangle has as many boxes by dimension; other arguments as for ``Grid.fit``.
         """
-        of_queries = _union(box_numbers(queries, *query_rectangle, boxes), comm)
-        numbers = box_numbers(points, *point_rectangle, boxes)
+        of_queries = _union(box_numbers(queries, query_rectangle, boxes), comm)
+        numbers = box_numbers(points, point_rectangle, boxes)
         of_points = _union(numbers, comm)
         places = np.searchsorted(of_points, numbers)
         counts = np.bincount(places, minlength=len(of_points)).astype(float)
         tops = np.full(len(of_points), -np.inf if log_factors is not None else 0.0)
         if log_factors is not None:
             np.maximum.at(tops, places, log_factors)
-        if comm is not None and comm.size > 1:
-            comm.Allreduce(MPI.IN_PLACE, counts, op=MPI.SUM)
-            comm.Allreduce(MPI.IN_PLACE, tops, op=MPI.MAX)
+        comm.Allreduce(MPI.IN_PLACE, counts)
+        comm.Allreduce(MPI.IN_PLACE, tops, op=MPI.MAX)
         if not (len(of_queries) and len(of_points)):
             return cls(of_queries, of_points, 0.0, 0.0)
         sample = of_queries[:: math.ceil(len(of_queries) / _SAMPLE)]
-        (query_centre, query_half), (_, point_half) = query_rectangle, point_rectangle
-        at = query_centre + query_half / boxes * box_places(sample, boxes)
-        logs = at @ (point_half / boxes * box_places(of_points, boxes)).T + tops
+        at = query_rectangle.centre + query_rectangle.half / boxes * box_places(sample, boxes)
+        logs = at @ (point_rectangle.half / boxes * box_places(of_points, boxes)).T + tops
         near = logs >= logs.max(axis=1, keepdims=True) - NEGLIGIBLE
         share = float((near @ counts).mean() / counts.sum())
         return cls(of_queries, of_points, float(near.mean()), share)
@@ -92,9 +83,6 @@ def box_places(numbers: Indices, boxes: tuple[int, ...]) -> Array:
     return places
 
 
-def _union(numbers: Indices, comm: MPI.Comm | None) -> Indices:
+def _union(numbers: Indices, comm: MPI.Comm) -> Indices:
     """The numbers that any rank has, increasing."""
-    mine = np.unique(numbers)
-    if comm is None or comm.size == 1:
-        return mine
-    return np.unique(np.concatenate(comm.allgather(mine)))
+    return np.unique(np.concatenate(comm.allgather(np.unique(numbers))))

@@ -8,6 +8,8 @@ the second a factor at the nodes of xi, the third one matrix a dimension.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
@@ -24,59 +26,54 @@ from meanformer.attention.backends.laplace.transform import (
 from meanformer.attention.backends.workers import share_out_slices
 
 
+class _Tables(NamedTuple):
+    """Half-widths of boxes, ``shape=(3,)``, their centres, ``(boxes, 3)``, and what is in them."""
+
+    query_half: Array
+    point_half: Array
+    query_centres: Array
+    point_centres: Array
+    nodes: Array
+    to_series: Array
+
+
 class PairTransform:
-    """From moments in kept boxes of points to series in kept boxes of queries."""
+    """From moments in kept boxes of points to series in this rank's kept boxes of queries."""
 
     def __init__(self, grid: Grid, queries: Boxed) -> None:
-        """For the boxes of a grid; of queries, those that this rank has queries in."""
         assert grid.kept is not None
         self._queries = queries
         self._needed = np.flatnonzero(np.diff(queries.start))
         # Half-widths and centres of boxes in three dimensions; in the absent ones they are points.
         absent = ((0, 0), (3 - len(grid.boxes), 0))
-        halves = np.stack([grid.query_half, grid.point_half]) / grid.boxes
-        self._query_half, self._point_half = np.pad(halves, absent)
-        self._query_centres, self._point_centres = (
+        halves = np.stack([grid.queries.half, grid.points.half]) / grid.boxes
+        query_half, point_half = np.pad(halves, absent)
+        query_centres, point_centres = (
             np.pad(half * box_places(numbers, grid.boxes), absent)
             for half, numbers in zip(halves, (grid.kept.queries, grid.kept.points), strict=True)
         )
         size = queries.degrees[2]
-        self._nodes = np.zeros((3, size))
-        self._to_series = np.zeros((3, size, size))
+        in_boxes = np.zeros((3, size)), np.zeros((3, size, size))
+        self._tables = _Tables(query_half, point_half, query_centres, point_centres, *in_boxes)
         for axis, degree in enumerate(queries.degrees):
-            self._nodes[axis, :degree] = nodes(degree)
-            self._to_series[axis, :degree, :degree] = series_from_values(degree)
+            self._tables.nodes[axis, :degree] = nodes(degree)
+            self._tables.to_series[axis, :degree, :degree] = series_from_values(degree)
 
     def __call__(self, moments: Array, scales: Array) -> tuple[Array, Array]:
-        """The transform.
+        """Series, ``shape=(kept boxes of queries, p_1, 1, p_2, 1, p_3)``, and their log scales.
 
         Args:
             moments: ``shape=(kept boxes of points, p_1, 1, p_2, 1, p_3)``.
             scales: Their log scales, -inf where there is nothing, ``shape=(kept boxes,)``.
-
-        Returns:
-            The series, ``shape=(kept boxes of queries, p_1, 1, p_2, 1, p_3)``, and log scales.
         """
         series = np.zeros(self._queries.shape)
         new_scales = np.full(len(series), -np.inf)
-        shape = self._queries.degrees
+        before, after = (a.reshape(-1, *self._queries.degrees) for a in (moments, series))
         worthwhile = len(self._needed) * moments.size > PRODUCTS_WORTH_THREADS
 
-        def transform(piece: slice) -> None:
-            _transform(
-                moments.reshape(-1, *shape),
-                scales,
-                self._needed[piece],
-                self._query_centres,
-                self._point_centres,
-                self._query_half,
-                self._point_half,
-                self._nodes,
-                self._to_series,
-                NEGLIGIBLE,
-                series.reshape(-1, *shape),
-                new_scales,
-            )
+        def transform(some: slice) -> None:
+            needed = self._needed[some]
+            _transform(before, scales, needed, self._tables, NEGLIGIBLE, after, new_scales)
 
         share_out_slices(transform, len(self._needed), worthwhile)
         return series, new_scales
@@ -96,21 +93,9 @@ def _apply(matrix, tensor, turned):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
-def _transform(  # type: ignore[no-untyped-def]
-    moments,
-    scales,
-    needed,
-    query_centres,
-    point_centres,
-    query_half,
-    point_half,
-    nodes,
-    to_series,
-    negligible,
-    series,
-    new_scales,
-):
+def _transform(moments, scales, needed, tables, negligible, series, new_scales):  # type: ignore[no-untyped-def]
     """Set series and scales of the boxes of queries that are needed."""
+    query_half, point_half, query_centres, point_centres, nodes, to_series = tables
     boxes, p1, p2, p3 = moments.shape
     sizes = (p1, p2, p3)
     logs = np.empty(boxes)

@@ -43,36 +43,29 @@ class LaplaceSums:
         queries: This rank's queries xi, ``shape=(m, d)``, d <= 3.
         points: This rank's points y, ``shape=(n, d)``.
         grid: ``Grid.fit`` of these.
-        comm: The ranks over which both are distributed, or None.
+        comm: The ranks over which both are distributed.
 
     Raises:
         ValueError: If the exponents need a grid of more than ``LARGEST_GRID`` nodes.
     """
 
-    def __init__(self, queries: Array, points: Array, grid: Grid, comm: MPI.Comm | None) -> None:
-        """Sort queries and points into boxes, and set up the matrices."""
+    def __init__(self, queries: Array, points: Array, grid: Grid, comm: MPI.Comm) -> None:
         if not grid.boxes:
             raise ValueError(
                 f"Laplace: exponents up to {np.max(grid.exponents):.3g} in {len(grid.exponents)} "
                 f"dimensions, of scattered points, need more than {LARGEST_GRID:.0e} nodes"
             )
         self._grid, self._comm = grid, comm
-        rectangles = [
-            (points, grid.point_centre, grid.point_half),
-            (queries, grid.query_centre, grid.query_half),
+        size, kept = (grid.boxes, grid.degree), grid.kept
+        both = [
+            (points, grid.points, *size, None if kept is None else kept.points),
+            (queries, grid.queries, *size, None if kept is None else kept.queries),
         ]
-        boxed: dict[int, Boxed] = {}
-
-        def sort(side: int) -> None:
-            kept = None
-            if grid.kept is not None:
-                kept = grid.kept.queries if side else grid.kept.points
-            boxed[side] = Boxed.sort(*rectangles[side], grid.boxes, grid.degree, kept)
-
-        share_out(sort, (0, 1), min(len(points), len(queries)) > _POINTS_WORTH_THREADS)
-        self._points, self._queries = boxed[0], boxed[1]
-        self._tilt = ((points - grid.point_centre) @ grid.query_centre)[self._points.order]
-        self._shift = queries @ grid.point_centre
+        worthwhile = min(len(points), len(queries)) > _POINTS_WORTH_THREADS
+        self._points, self._queries = share_out(lambda one: Boxed.sort(*one), both, worthwhile)
+        centre = grid.points.centre
+        self._tilt = ((points - centre) @ grid.queries.centre)[self._points.order]
+        self._shift = queries @ centre
         self._moderate = grid.kept is None and grid.exponents.sum() <= MODERATE_EXPONENT
         if self._moderate:
             self._matrices = [transform_matrix(table) for table in factors_of(grid)]
@@ -80,56 +73,44 @@ class LaplaceSums:
             kind = GridTransform if grid.kept is None else PairTransform
             self._transform = kind(grid, self._queries)
 
-    def partition(self, weights: Array, log_factors: Array | None = None) -> tuple[Array, Array]:
-        """See ``Backend.partition``."""
-        scales, series = self._series(weights, log_factors)
-        return scales + self._shift, self._queries.values(series)
-
-    def sums(self, weights: Array, log_factors: Array | None = None) -> Sums:
-        """See ``Backend.sums``."""
-        scales, series = self._series(weights, log_factors)
-        partition, moment = self._queries.values_and_slopes(series)
-        for column, centre in zip(moment.T, self._grid.point_centre, strict=True):
-            column += centre * partition
-        return Sums(scales + self._shift, partition, moment)
-
-    def _series(self, weights: Array, log_factors: Array | None) -> tuple[Array, Array]:
-        """The log scale of G at each query, and its series in the boxes of queries."""
+    def sums(self, weights: Array, log_factors: Array | None = None, moment: bool = True) -> Sums:
+        """See ``Backend``."""
         mantissa, power = np.frexp(weights[self._points.order])
         logs = power * np.log(2.0) + self._tilt
         if log_factors is not None:
             logs += log_factors[self._points.order]
         # What weighs nothing must not set a scale.
         logs[mantissa == 0] = -np.inf
-        return (self._plain if self._moderate else self._scaled)(mantissa, logs)
+        scales, series = (self._plain if self._moderate else self._scaled)(mantissa, logs)
+        partition, gradient = self._queries.evaluate(series, slopes=moment)
+        if moment:
+            for column, centre in zip(gradient.T, self._grid.points.centre, strict=True):
+                column += centre * partition
+        return Sums(scales + self._shift, partition, gradient)
 
     def _plain(self, mantissa: Array, logs: Array) -> tuple[Array, Array]:
-        """Series with one scale for all boxes."""
+        """The log scale of G at each query, one for all, and its series in the queries' boxes."""
         top = np.array([logs.max(initial=-np.inf)])
-        self._reduce(top, MPI.MAX)
+        self._comm.Allreduce(MPI.IN_PLACE, top, op=MPI.MAX)
         top[top == -np.inf] = 0.0
         moments = self._points.moments(mantissa * np.exp(logs - top))
-        self._reduce(moments, MPI.SUM)
+        self._comm.Allreduce(MPI.IN_PLACE, moments)
         return np.full(len(self._shift), top), transform(self._matrices, moments)
 
     def _scaled(self, mantissa: Array, logs: Array) -> tuple[Array, Array]:
-        """Series with one scale for each box."""
+        """The same with one scale for each box."""
         points, queries = self._points, self._queries
         counts = np.diff(points.start)
         scales: Array = np.full(len(counts), -np.inf)
         if len(logs):
             occupied = counts > 0
             scales[occupied] = np.maximum.reduceat(logs, points.start[:-1][occupied])
-        self._reduce(scales, MPI.MAX)
+        self._comm.Allreduce(MPI.IN_PLACE, scales, op=MPI.MAX)
         tops = np.repeat(np.where(scales > -np.inf, scales, 0.0), counts)
         moments = points.moments(mantissa * np.exp(logs - tops))
-        self._reduce(moments, MPI.SUM)
+        self._comm.Allreduce(MPI.IN_PLACE, moments)
         series, scales = self._transform(moments, scales)
         scales = np.where(scales > -np.inf, scales, 0.0)
         at_queries = np.empty(len(self._shift))
         at_queries[queries.order] = np.repeat(scales, np.diff(queries.start))
         return at_queries, series
-
-    def _reduce(self, array: Array, op: MPI.Op) -> None:
-        if self._comm is not None and self._comm.size > 1:
-            self._comm.Allreduce(MPI.IN_PLACE, array, op=op)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from meanformer.arrays import Array, Indices
+from meanformer.arrays import Array
 from meanformer.attention.backends.laplace.chebyshev import Boxed
 from meanformer.attention.backends.laplace.cost import NEGLIGIBLE
 from meanformer.attention.backends.laplace.grid import Grid
@@ -32,11 +32,10 @@ def nodes(degree: int) -> Array:
 
 @lru_cache
 def series_from_values(degree: int) -> Array:
-    """The matrix from the values at ``nodes`` to the coefficients of the interpolant's series.
+    """From the values at ``nodes`` to the series of their interpolant, (2 - delta_k0) T_k(t_n) / p.
 
-    Returns:
-        (2 - delta_k0) T_k(t_n) / p, ``shape=(p, p)``. Its transpose takes moments to the weights
-        at the nodes that integrate polynomials of degree below p as the measure does.
+    Its transpose, ``shape=(p, p)`` as well, takes moments to the weights at the nodes that
+    integrate polynomials of degree below p as the measure does.
     """
     angles = np.pi * (np.arange(degree) + 0.5) / degree
     matrix: Array = 2 / degree * np.cos(np.arange(degree)[:, None] * angles)
@@ -56,12 +55,14 @@ class Factors(NamedTuple):
         across: e^{(xi - xi_b) y_B} at the nodes, which does not depend on b, ``shape=(p, boxes)``.
         within: e^{xi (y - y_B)} at the nodes, applied to Chebyshev moments, which does not depend
             on B, ``shape=(boxes, p, p)``.
+        to_series: ``series_from_values``.
     """
 
     query_centres: Array
     point_centres: Array
     across: Array
     within: Array
+    to_series: Array
 
 
 def factors(query_half: float, point_half: float, boxes: int, degree: int) -> Factors:
@@ -71,25 +72,24 @@ def factors(query_half: float, point_half: float, boxes: int, degree: int) -> Fa
     query_nodes = query_half * (centres[:, None] + local)
     across = np.exp(query_half * point_half * local[:, None] * centres)
     within = np.exp(query_nodes[:, :, None] * (point_half * local))
-    return Factors(
-        query_half * centres, point_half * centres, across, within @ series_from_values(degree).T
-    )
+    to_series = series_from_values(degree)
+    within = within @ to_series.T
+    return Factors(query_half * centres, point_half * centres, across, within, to_series)
 
 
 def factors_of(grid: Grid) -> list[Factors]:
     """The tables of a full grid, by dimension."""
-    halves = zip(grid.query_half, grid.point_half, grid.boxes, strict=True)
+    halves = zip(grid.queries.half, grid.points.half, grid.boxes, strict=True)
     return [factors(*half, grid.degree) for half in halves]
 
 
 def transform_matrix(f: Factors) -> Array:
     """From moments in all boxes of points to series in all boxes of queries, in one dimension.
 
-    Returns:
-        ``shape=(boxes * p, boxes * p)``.
+    It has the ``shape=(boxes * p, boxes * p)``.
     """
     degree, boxes = f.across.shape
-    across = series_from_values(degree)[:, None, :] * f.across.T
+    across = f.to_series[:, None, :] * f.across.T
     matrix = np.matmul(across.reshape(degree * boxes, degree), f.within)
     matrix = matrix.reshape(boxes, degree, boxes, degree)
     matrix *= np.exp(np.multiply.outer(f.query_centres, f.point_centres))[:, None, :, None]
@@ -131,76 +131,51 @@ def transform(matrices: list[Array], moments: Array) -> Array:
 
 
 class GridTransform:
-    """From moments with a log scale for every box to series, leaving out what is negligible."""
+    """From moments with a log scale for every box of a full grid to series.
+
+    Series are made in the boxes that hold this rank's queries. What is negligible is left out.
+    """
 
     def __init__(self, grid: Grid, queries: Boxed) -> None:
-        """For a full grid; series in the boxes that hold this rank's queries."""
         self._tables, self._shape = factors_of(grid), queries.boxes
         sought = np.diff(queries.start).reshape(queries.boxes) > 0
-        present = range(3 - len(self._tables), 3)
-        self._needed = [np.any(sought, axis=tuple({0, 1, 2} - {axis})) for axis in present]
+        others = (1, 2), (0, 2), (0, 1)
+        self._needed = [np.flatnonzero(np.any(sought, axis=axes)) for axes in others]
 
     def __call__(self, moments: Array, scales: Array) -> tuple[Array, Array]:
-        """The transform.
+        """Series and their log scales, of the same shapes as those of the moments.
 
         Args:
             moments: ``shape=(boxes_1, p_1, boxes_2, p_2, boxes_3, p_3)``.
             scales: Their log scales, -inf where a box is empty, ``shape=(number of boxes,)``.
-
-        Returns:
-            The series and their log scales, of the same shapes.
         """
         scales = scales.reshape(self._shape)
-        absent = 3 - len(self._tables)
-        for axis, (table, sought) in enumerate(
-            zip(self._tables, self._needed, strict=True), absent
-        ):
-            # The contracted box comes first and its degree last.
-            ahead = [2 * axis, *(k for k in range(6) if k // 2 != axis), 2 * axis + 1]
-            blocks = np.ascontiguousarray(moments.transpose(ahead))
-            logs = np.ascontiguousarray(np.moveaxis(scales, axis, 0))
-            new_blocks, new_logs = np.zeros_like(blocks), np.full(logs.shape, -np.inf)
-            _contract_in_threads(table, blocks, logs, np.flatnonzero(sought), new_blocks, new_logs)
-            moments = new_blocks.transpose(np.argsort(ahead))
-            scales = np.moveaxis(new_logs, 0, axis)
+        for axis, table in enumerate(self._tables, 3 - len(self._tables)):
+            moments, scales = self._along(axis, table, moments, scales)
         return np.ascontiguousarray(moments), scales.ravel()
 
+    def _along(
+        self, axis: int, table: Factors, moments: Array, scales: Array
+    ) -> tuple[Array, Array]:
+        # The contracted box comes first and its degree last.
+        ahead = [2 * axis, *(k for k in range(6) if k // 2 != axis), 2 * axis + 1]
+        blocks = np.ascontiguousarray(moments.transpose(ahead))
+        logs = np.ascontiguousarray(np.moveaxis(scales, axis, 0))
+        new_blocks, new_logs = np.zeros_like(blocks), np.full(logs.shape, -np.inf)
+        needed = self._needed[axis]
 
-def _contract_in_threads(
-    table: Factors,
-    moments: Array,
-    scales: Array,
-    needed: Indices,
-    series: Array,
-    new_scales: Array,
-) -> None:
-    """One dimension of ``GridTransform``: its boxes come first, its degrees last."""
-    to_series = series_from_values(len(table.across))
+        def contract(some: slice) -> None:
+            _contract_scaled(blocks, logs, needed[some], table, NEGLIGIBLE, new_blocks, new_logs)
 
-    def contract(piece: slice) -> None:
-        _contract_scaled(
-            moments, scales, needed[piece], *table, to_series, NEGLIGIBLE, series, new_scales
-        )
-
-    worthwhile = len(needed) * moments.size > PRODUCTS_WORTH_THREADS
-    share_out_slices(contract, len(needed), worthwhile)
+        worthwhile = len(needed) * moments.size > PRODUCTS_WORTH_THREADS
+        share_out_slices(contract, len(needed), worthwhile)
+        return new_blocks.transpose(np.argsort(ahead)), np.moveaxis(new_logs, 0, axis)
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
-def _contract_scaled(  # type: ignore[no-untyped-def]
-    moments,
-    scales,
-    needed,
-    query_centres,
-    point_centres,
-    across,
-    within,
-    to_series,
-    negligible,
-    series,
-    new_scales,
-):
+def _contract_scaled(moments, scales, needed, factors, negligible, series, new_scales):  # type: ignore[no-untyped-def]
     """Set series and scales of the boxes of queries that are needed."""
+    query_centres, point_centres, across, within, to_series = factors
     boxes, boxes1, p1, boxes2, p2, p = moments.shape
     values, factor, logs = np.empty((p1, p2, p)), np.empty(p), np.empty(boxes)
     for b in needed:

@@ -9,6 +9,7 @@ from meanformer.attention.backends.direct.blocked import BlockedSums
 from meanformer.attention.backends.direct.sums import DirectSums
 from meanformer.attention.backends.kernels import Exponential, Indicator, Logistic
 
+ALONE = MPI.COMM_SELF
 BETAS = [-10.0, 0.0, 1e-3, 1.0, 10.0, 100.0, 1000.0]
 
 
@@ -41,9 +42,9 @@ def check(got, queries, keys, values, weights, factors=0.0, round_off=1e-14):
 def test_the_exponential(dimension, beta, clustered):
     x, y = cloud(1, 70, dimension, clustered), cloud(2, 600, dimension, clustered)
     weights = np.random.default_rng(3).dirichlet(np.ones(600))
-    backend = BlockedSums(beta * x, y, y, None)
+    backend = BlockedSums(beta * x, y, y, ALONE)
     check(backend.sums(weights), beta * x, y, y, weights, round_off=1e-14)
-    log_scale, partition = backend.partition(weights)
+    log_scale, partition, _ = backend.sums(weights, moment=False)
     both = backend.sums(weights)
     assert np.array_equal(log_scale, both.log_scale)
     assert np.array_equal(partition, both.partition)
@@ -53,7 +54,7 @@ def test_keys_and_values_of_different_dimensions():
     x, y, v = cloud(1, 400, 20), cloud(2, 1500, 20), cloud(3, 1500, 64)
     weights, factors = np.random.default_rng(4).random((2, 1500))
     factors = 8000 * (factors - 0.5)
-    sums = BlockedSums(x, y, v, None).sums(weights, factors)
+    sums = BlockedSums(x, y, v, ALONE).sums(weights, factors)
     assert sums.moment.shape == (400, 64)
     check(sums, x, y, v, weights, factors)
 
@@ -64,8 +65,8 @@ def test_agrees_with_the_direct_sums(kernel, dimension):
     x, y = 5 * cloud(1, 700, dimension), cloud(2, 1100, dimension)
     weights = np.random.default_rng(3).normal(size=1100) + 2
     weights[::5] = 0
-    sums = BlockedSums(x, y, y, None, kernel).sums(weights)
-    wanted = DirectSums(x, y, None, kernel).sums(weights)
+    sums = BlockedSums(x, y, y, ALONE, kernel).sums(weights)
+    wanted = DirectSums(x, y, ALONE, kernel).sums(weights)
     scale = np.exp(sums.log_scale - wanted.log_scale)
     np.testing.assert_allclose(scale * sums.partition, wanted.partition, rtol=1e-12)
     largest = np.abs(wanted.partition).max()
@@ -78,27 +79,27 @@ class TestDegenerate:
     @pytest.mark.parametrize("count", [1, 900])
     def test_one_point_repeated(self, count):
         y, weights = np.tile(cloud(2, 1, 20), (count, 1)), np.full(count, 1 / count)
-        check(BlockedSums(700 * self.x, y, y, None).sums(weights), 700 * self.x, y, y, weights)
+        check(BlockedSums(700 * self.x, y, y, ALONE).sums(weights), 700 * self.x, y, y, weights)
 
     def test_points_without_weight_do_not_set_the_maximum(self):
         y, weights = np.vstack([self.x, -self.x, 0.01 * self.x]), np.repeat([0.0, 0.0, 1.0], 5)
-        check(BlockedSums(1e5 * self.x, y, y, None).sums(weights), 1e5 * self.x, y, y, weights)
+        check(BlockedSums(1e5 * self.x, y, y, ALONE).sums(weights), 1e5 * self.x, y, y, weights)
 
     def test_all_weight_on_one_point(self):
         y, weights = cloud(2, 2000, 20), np.zeros(2000)
         weights[1234] = 0.5
-        check(BlockedSums(1e4 * self.x, y, y, None).sums(weights), 1e4 * self.x, y, y, weights)
+        check(BlockedSums(1e4 * self.x, y, y, ALONE).sums(weights), 1e4 * self.x, y, y, weights)
 
     def test_slightly_negative_weights(self):
         y, weights = cloud(2, 400, 20), np.random.default_rng(3).uniform(-0.05, 1, 400)
-        check(BlockedSums(9 * self.x, y, y, None).sums(weights), 9 * self.x, y, y, weights)
+        check(BlockedSums(9 * self.x, y, y, ALONE).sums(weights), 9 * self.x, y, y, weights)
 
     @pytest.mark.parametrize("kernel", [Exponential(), Logistic(), Indicator(1e-12)])
     def test_nothing(self, kernel):
         for y in (np.empty((0, 20)), self.x):
-            sums = BlockedSums(self.x, y, y, None, kernel).sums(np.zeros(len(y)))
+            sums = BlockedSums(self.x, y, y, ALONE, kernel).sums(np.zeros(len(y)))
             assert not any(np.any(a) for a in sums)
-        sums = BlockedSums(self.x[:0], self.x, self.x, None, kernel).sums(np.ones(5))
+        sums = BlockedSums(self.x[:0], self.x, self.x, ALONE, kernel).sums(np.ones(5))
         assert [len(a) for a in sums] == [0, 0, 0]
 
 
@@ -115,7 +116,7 @@ def test_ranks_agree(share, gather, kernel, beta, apart, only):
     v = cloud(3, 1302, 7) if apart else y
     weights = np.random.default_rng(3).random(1302)
     weights[::7] = 0
-    alone = BlockedSums(x, y, v, None, kernel).sums(weights)
+    alone = BlockedSums(x, y, v, ALONE, kernel).sums(weights)
     keys = share(y, only)
     values = share(v, only) if apart else keys
     sums = BlockedSums(share(x), keys, values, MPI.COMM_WORLD, kernel).sums(share(weights, only))

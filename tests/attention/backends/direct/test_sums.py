@@ -13,6 +13,7 @@ from meanformer.attention.backends.direct.sums import DirectSums
 from meanformer.attention.backends.direct.tiles import LEAF
 from meanformer.attention.backends.kernels import Exponential, Indicator, Logistic
 
+ALONE = MPI.COMM_SELF
 BETAS = [-10.0, 0.0, 1e-3, 1.0, 10.0, 100.0, 1000.0]
 
 
@@ -47,9 +48,9 @@ def check(got, queries, points, weights, factors=0.0, round_off=1e-14):
 def test_the_exponential(dimension, beta, clustered):
     x, y = cloud(1, 70, dimension, clustered), cloud(2, 600, dimension, clustered)
     weights = np.random.default_rng(3).dirichlet(np.ones(600))
-    backend = DirectSums(beta * x, y, None)
+    backend = DirectSums(beta * x, y, ALONE)
     check(backend.sums(weights), beta * x, y, weights, round_off=1e-14)
-    log_scale, partition = backend.partition(weights)
+    log_scale, partition, _ = backend.sums(weights, moment=False)
     both = backend.sums(weights)
     assert np.array_equal(log_scale, both.log_scale)
     np.testing.assert_allclose(partition, both.partition, rtol=10 * 1e-14)
@@ -60,9 +61,9 @@ def test_factors_over_thousands_of_nats(dimension):
     x, y = cloud(1, 70, dimension, False), cloud(2, 600, dimension, False)
     rng = np.random.default_rng(3)
     weights, factors = rng.random(600), rng.uniform(-5000, 5000, 600)
-    check(DirectSums(x, y, None).sums(weights, factors), x, y, weights, factors)
+    check(DirectSums(x, y, ALONE).sums(weights, factors), x, y, weights, factors)
     # Constants among them are powers of the scale.
-    sums, shifted = (DirectSums(x, y, None).sums(weights, f) for f in (None, np.full(600, -4e3)))
+    sums, shifted = (DirectSums(x, y, ALONE).sums(weights, f) for f in (None, np.full(600, -4e3)))
     np.testing.assert_allclose(
         shifted.log_scale + np.log(shifted.partition),
         sums.log_scale + np.log(sums.partition) - 4e3,
@@ -75,7 +76,7 @@ def test_factors_over_thousands_of_nats(dimension):
 def test_the_sigmoid(dimension, beta):
     x, y = beta * cloud(1, 70, dimension, False), cloud(2, 600, dimension, False)
     weights = np.random.default_rng(3).normal(size=600)
-    sums = DirectSums(x, y, None, Logistic(-1.5)).sums(weights)
+    sums = DirectSums(x, y, ALONE, Logistic(-1.5)).sums(weights)
     logits = x.astype(np.longdouble) @ y.T - 1.5
     kernel = weights / (1 + np.exp(-logits))
     assert not sums.log_scale.any()
@@ -92,7 +93,7 @@ def test_hardmax(dimension, count):
     y[5] = y[0]  # ties
     weights = rng.random(count)
     weights[[int(np.argmax(y @ x[0])), 7]] = 0  # these do not count
-    sums = DirectSums(x, y, None, Indicator(1e-12)).sums(weights)
+    sums = DirectSums(x, y, ALONE, Indicator(1e-12)).sums(weights)
     logits = np.where(weights != 0, x @ y.T, -np.inf)
     chosen = logits >= logits.max(axis=1, keepdims=True) - 1e-12
     assert not sums.log_scale.any()
@@ -102,7 +103,7 @@ def test_hardmax(dimension, count):
 
 def test_hardmax_takes_what_is_within_its_tolerance():
     y = np.array([[1.0], [0.96], [0.94], [-2.0]])
-    sums = DirectSums(np.array([[10.0]]), y, None, Indicator(0.025)).sums(np.ones(4))
+    sums = DirectSums(np.array([[10.0]]), y, ALONE, Indicator(0.025)).sums(np.ones(4))
     assert sums.partition[0] == 2  # 10 - 0.025 * 10 * 2 = 9.5
     assert sums.moment[0, 0] == 1.96
 
@@ -112,54 +113,54 @@ class TestDegenerate:
 
     def test_one_point(self):
         y = cloud(2, 1, 3, False)
-        check(DirectSums(700 * self.x, y, None).sums(np.ones(1)), 700 * self.x, y, np.ones(1))
+        check(DirectSums(700 * self.x, y, ALONE).sums(np.ones(1)), 700 * self.x, y, np.ones(1))
 
     def test_one_point_repeated(self):
         y = np.tile(cloud(2, 1, 3, False), (9000, 1))
-        sums = DirectSums(700 * self.x, y, None).sums(np.full(9000, 1 / 9000))
+        sums = DirectSums(700 * self.x, y, ALONE).sums(np.full(9000, 1 / 9000))
         check(sums, 700 * self.x, y, np.full(9000, 1 / 9000))
 
     def test_points_without_weight_do_not_set_the_maximum(self):
         y = np.vstack([self.x, -self.x, 0.01 * self.x])
         weights = np.repeat([0.0, 0.0, 1.0], 5)
-        check(DirectSums(1e5 * self.x, y, None).sums(weights), 1e5 * self.x, y, weights)
+        check(DirectSums(1e5 * self.x, y, ALONE).sums(weights), 1e5 * self.x, y, weights)
 
     def test_all_weight_on_one_point(self):
         y, weights = cloud(2, 5000, 3, False), np.zeros(5000)
         weights[1234] = 0.5
-        sums = DirectSums(1e4 * self.x, y, None).sums(weights)
+        sums = DirectSums(1e4 * self.x, y, ALONE).sums(weights)
         check(sums, 1e4 * self.x, y, weights)
 
     def test_weights_of_any_size(self):
         y = cloud(2, 400, 3, False)
         weights = 10.0 ** np.random.default_rng(3).uniform(-320, 300, 400)
-        check(DirectSums(100 * self.x, y, None).sums(weights), 100 * self.x, y, weights)
+        check(DirectSums(100 * self.x, y, ALONE).sums(weights), 100 * self.x, y, weights)
 
     def test_slightly_negative_weights(self):
         y = cloud(2, 400, 3, False)
         weights = np.random.default_rng(3).uniform(-0.05, 1, 400)
-        check(DirectSums(9 * self.x, y, None).sums(weights), 9 * self.x, y, weights)
+        check(DirectSums(9 * self.x, y, ALONE).sums(weights), 9 * self.x, y, weights)
 
     @pytest.mark.parametrize("kernel", [Exponential(), Logistic(), Indicator(1e-12)])
     def test_nothing(self, kernel):
         for y in (np.empty((0, 3)), self.x):
-            sums = DirectSums(self.x, y, None, kernel).sums(np.zeros(len(y)))
+            sums = DirectSums(self.x, y, ALONE, kernel).sums(np.zeros(len(y)))
             assert not any(np.any(a) for a in sums)
-        sums = DirectSums(self.x[:0], self.x, None, kernel).sums(np.ones(5))
+        sums = DirectSums(self.x[:0], self.x, ALONE, kernel).sums(np.ones(5))
         assert [len(a) for a in sums] == [0, 0, 0]
 
     def test_all_at_the_origin(self):
         zeros = np.zeros((3000, 3))
-        sums = DirectSums(zeros, zeros, None).sums(np.ones(3000))
+        sums = DirectSums(zeros, zeros, ALONE).sums(np.ones(3000))
         np.testing.assert_allclose(sums.partition * np.exp(sums.log_scale), 3000, rtol=1e-14)
 
 
 class TestLeavingOut:
     def both(self, monkeypatch, queries, points, weights, factors, kernel=None):
-        backend = DirectSums(queries, points, None, kernel or Exponential())
+        backend = DirectSums(queries, points, ALONE, kernel or Exponential())
         pruned = backend.sums(weights, factors)
         monkeypatch.setattr(direct, "_NEGLIGIBLE", 1e6)
-        whole = DirectSums(queries, points, None, kernel or Exponential())
+        whole = DirectSums(queries, points, ALONE, kernel or Exponential())
         return pruned, backend.met.mean() / len(points), whole.sums(weights, factors), whole
 
     @pytest.mark.parametrize(("beta", "met"), [(1.0, 1.01), (300.0, 0.35), (1e4, 0.13)])
@@ -175,7 +176,7 @@ class TestLeavingOut:
         means = [s.moment / s.partition[:, None] for s in (pruned, whole)]
         np.testing.assert_allclose(*means, atol=3e-15)
         few = slice(0, None, 100)
-        backend = DirectSums(beta * x, y, None)
+        backend = DirectSums(beta * x, y, ALONE)
         got = type(pruned)(*(a[few] for a in backend.sums(weights)))
         check(got, beta * x[few], y, weights, round_off=1e-14)
 
@@ -208,7 +209,7 @@ class TestLeavingOut:
     def test_saves_time(self, on_sphere):
         points, weights, seconds = on_sphere(1, 20_000), np.ones(20_000), []
         for beta in (1.0, 1000.0):
-            backend = DirectSums(beta * points, points, None)
+            backend = DirectSums(beta * points, points, ALONE)
             backend.sums(weights)
             start = time.process_time()
             backend.sums(weights)
@@ -230,7 +231,7 @@ def test_ranks_agree(on_sphere, share, gather, kernel, beta, only):
     weights[::7] = 0
     if not isinstance(kernel, Exponential):
         factors = None
-    alone = DirectSums(beta * x, y, None, kernel).sums(weights, factors)
+    alone = DirectSums(beta * x, y, ALONE, kernel).sums(weights, factors)
     mine = None if factors is None else share(factors, only)
     backend = DirectSums(beta * share(x), share(y, only), MPI.COMM_WORLD, kernel)
     for _ in range(2):
