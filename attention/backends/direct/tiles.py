@@ -27,19 +27,19 @@ LEAF, STRIP = 128, 64
 _TILE = 512
 
 # Minimax polynomial of 2^r, |r| <= 1/2, by Remez exchange of the relative error: 2.1e-16. Constant
-# term first.
+# term last.
 _POWER = (
-    1.0,
-    0.6931471805599497,
-    0.24022650695908768,
-    0.05550410866445883,
-    0.00961812910803459,
-    0.0013333558228561476,
-    0.00015403529961135955,
-    1.5252658116561384e-05,
-    1.3215662831846104e-06,
-    1.0208537904552164e-07,
     7.037279530582804e-09,
+    1.0208537904552164e-07,
+    1.3215662831846104e-06,
+    1.5252658116561384e-05,
+    0.00015403529961135955,
+    0.0013333558228561476,
+    0.00961812910803459,
+    0.05550410866445883,
+    0.24022650695908768,
+    0.6931471805599497,
+    1.0,
 )
 
 
@@ -49,16 +49,9 @@ def power_of_two(t):  # type: ignore[no-untyped-def]
     t = max(t, -1021.0)
     k = np.rint(t)
     r = t - k
-    p = _POWER[10] * r + _POWER[9]
-    p = p * r + _POWER[8]
-    p = p * r + _POWER[7]
-    p = p * r + _POWER[6]
-    p = p * r + _POWER[5]
-    p = p * r + _POWER[4]
-    p = p * r + _POWER[3]
-    p = p * r + _POWER[2]
-    p = p * r + _POWER[1]
-    p = p * r + _POWER[0]
+    p = _POWER[0]
+    for coefficient in _POWER[1:]:
+        p = p * r + coefficient
     # 2^r 2^k: k is added to the exponent, which begins at bit 52.
     return np.int64(np.float64(p).view(np.int64) + (np.int64(k) << 52)).view(np.float64)
 
