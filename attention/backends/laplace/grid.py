@@ -22,13 +22,12 @@ import numpy as np
 from scipy.special import iv
 
 from meanformer.arrays import Array
-from meanformer.attention.backends.laplace.boxes import Rectangle
+from meanformer.attention.backends.laplace.boxes import KeptBoxes, Rectangle, countable
 from meanformer.attention.backends.laplace.cost import (
     LARGEST_GRID,
     seconds_of_grid,
     seconds_of_kept,
 )
-from meanformer.attention.backends.laplace.kept import KeptBoxes, countable
 
 #: Round-off adds up to a few times this.
 SMALLEST_TOLERANCE = 1e-12

@@ -14,10 +14,10 @@ import numba
 import numpy as np
 
 from meanformer.arrays import Array
+from meanformer.attention.backends.laplace.boxes import box_places
 from meanformer.attention.backends.laplace.chebyshev import Boxed
 from meanformer.attention.backends.laplace.cost import NEGLIGIBLE
 from meanformer.attention.backends.laplace.grid import Grid
-from meanformer.attention.backends.laplace.kept import box_places
 from meanformer.attention.backends.laplace.transform import (
     PRODUCTS_WORTH_THREADS,
     nodes,
