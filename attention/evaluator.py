@@ -56,7 +56,8 @@ class Evaluator:
     """``Attention`` prepared for fixed targets and points.
 
     Made by ``Attention.prepare``, whose arguments it takes, with the law, what stands before the
-    names of each head's matrices in messages, and whether values are V (y - x).
+    names of each head's matrices in messages, and whether values are V (y - x). Its ``comm`` are
+    the ranks, also where None was given.
     """
 
     def __init__(

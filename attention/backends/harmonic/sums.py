@@ -42,8 +42,8 @@ def degree_for(kernel: Kernel, slope: float, dimension: int) -> int | None:
 def absolute_error(degree: int, dimension: int, epsilon: float = LEAST_ERROR) -> float:
     """Error of Z / k_max and of its moment by transforms, for a measure of mass one at one point.
 
-    Measured, at poles and other points of the transforms' grids, where it is largest; for other
-    measures the error is proportional to the size of their moments.
+    Measured at poles and other points of the transforms' grids, where it is largest; for other
+    measures it is proportional to the size of their moments.
     """
     return 2.5 * epsilon + (4e-17 * degree if dimension == 2 else 6e-19 * degree**2)
 

@@ -36,12 +36,8 @@ def seconds_of_grid(
 ) -> float:
     """Preparing and evaluating once with a full grid; infinite beyond ``LARGEST_GRID``.
 
-    Args:
-        boxes: Number of boxes by dimension, ``shape=(d,)``.
-        degree: Number of nodes in a box, a dimension.
-        exponents: Largest |xi_k y_k|, ``shape=(d,)``.
-        targets: Number of queries.
-        points: Number of points.
+    Boxes are their numbers by dimension, ``shape=(d,)``, and exponents the largest |xi_k y_k|, of
+    the same shape; a box has ``degree`` nodes a dimension.
     """
     nodes = boxes * degree
     size = math.prod(float(n) for n in nodes)  # infinite rather than a warning

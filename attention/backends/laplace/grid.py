@@ -49,11 +49,7 @@ def interpolation_error(z: float, p: int) -> float:
     r"""Error of e^{z s t} interpolated at p Chebyshev nodes in s, relative to its values.
 
     From the Jacobi-Anger series e^{zt} = sum_k (2 - delta_k0) I_k(z) T_k(t): the coefficients from
-    p on are lost, and folded back once. The slope in s, over z, counts as well.
-
-    Args:
-        z: The exponent, positive.
-        p: Number of nodes.
+    p on are lost, and folded back once. The slope in s, over z > 0, counts as well.
     """
     k = np.arange(p, p + 40)
     return float(4 * np.exp(z) * np.sum((1 + k**2 / z) * iv(k, z)))
@@ -147,9 +143,7 @@ class Grid:
     def seconds(self, targets: int, points: int) -> float:
         """Seconds of preparing and evaluating once on one core; infinite where no grid fits.
 
-        Args:
-            targets: Number of queries on all ranks.
-            points: Number of points on all ranks.
+        Targets and points are their numbers on all ranks.
         """
         if not self.boxes:
             return math.inf
