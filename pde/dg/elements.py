@@ -7,6 +7,7 @@ from math import factorial
 
 from mpi4py import MPI
 
+import numba
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
@@ -149,7 +150,8 @@ class Elements:
 
     def solve_mass(self, moments: Array) -> Array:
         """The function whose moments int rho phi_i are given, ``shape=(cells, n)``."""
-        values: Array = np.einsum("cij,cj->ci", self._inverses, moments)
+        values = np.empty_like(moments)
+        _solve_cells(self._inverses, moments, values)
         return values
 
     def heights(self) -> Array:
@@ -166,3 +168,15 @@ def _measures(simplices: Array) -> Array:
     gram = np.einsum("cik,cjk->cij", edges, edges)
     measures: Array = np.sqrt(np.linalg.det(gram)) / factorial(edges.shape[1])
     return measures
+
+
+@numba.njit(cache=True)
+def _solve_cells(inverses, right_hand_sides, solutions):  # type: ignore[no-untyped-def]
+    """solutions[c] = inverses[c] @ right_hand_sides[c]."""
+    cells, size = right_hand_sides.shape
+    for c in range(cells):
+        for i in range(size):
+            value = 0.0
+            for j in range(size):
+                value += inverses[c, i, j] * right_hand_sides[c, j]
+            solutions[c, i] = value

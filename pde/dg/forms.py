@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import numpy as np
 from dolfinx import fem, la
 
 from meanformer.arrays import Array
@@ -36,6 +36,7 @@ class Moments:
         self._vector = la.vector(dofmap.index_map, dofmap.index_map_bs)
         per_cell = dofmap.list.shape[1]
         self._shape = dofmap.index_map.size_local // per_cell, per_cell, *test.ufl_shape
+        self._size = math.prod(self._shape)
 
     def __call__(self, values: Array) -> Array:
         """The form of each test function, of a density's values. Collective.
@@ -47,5 +48,4 @@ class Moments:
         self._vector.array[:] = 0.0
         fem.assemble_vector(self._vector.array, self._form)
         self._vector.scatter_reverse(la.InsertMode.add)
-        own = self._vector.array[: np.prod(self._shape)]
-        return own.reshape(self._shape).copy()
+        return self._vector.array[: self._size].reshape(self._shape).copy()
