@@ -37,19 +37,26 @@ class ExplicitIntegrator:
         self, state: Array, time: float, dt: float, first: Rate, *, tendency: Tendency
     ) -> Step:
         """One step of ``tendency``, see ``Stepper``."""
-        rates = [first]
-        for row in self.rows[1:]:
-            stage = state + dt * _combined(row, rates)
-            rates.append(tendency(stage, time + dt * sum(row)))
-        after = state + dt * _combined(self.weights, rates)
+        rates = self.rates(state, time, dt, first, tendency)
+        after = state + dt * combined(self.weights, rates)
         outflow = dt * sum(b * rate.outflow for b, rate in zip(self.weights, rates, strict=True))
         return Step(after, outflow)
 
+    def rates(
+        self, state: Array, time: float, dt: float, first: Rate, tendency: Tendency
+    ) -> list[Rate]:
+        """The k of one step, arguments as for ``step``."""
+        rates = [first]
+        for row in self.rows[1:]:
+            stage = state + dt * combined(row, rates)
+            rates.append(tendency(stage, time + dt * sum(row)))
+        return rates
 
-def _combined(weights: Sequence[float], rates: Sequence[Rate]) -> Array:
+
+def combined(weights: Sequence[float], rates: Sequence[Rate]) -> Array:
     """The sum of changes times their weights."""
     terms = (w * rate.change for w, rate in zip(weights, rates, strict=True) if w)
-    return reduce(np.add, terms)
+    return reduce(np.add, terms, np.zeros(()))
 
 
 #: Kutta, Z. Math. Phys. 46 (1901).
