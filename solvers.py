@@ -45,6 +45,10 @@ class Solver(Protocol):
         """Steps taken."""
 
     @property
+    def refused_steps(self) -> int:
+        """Steps tried in vain: a shorter one was taken then."""
+
+    @property
     def wall_time(self) -> dict[str, float]:
         """Seconds that this rank has spent in the solver's parts, by their names."""
 

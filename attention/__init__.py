@@ -6,7 +6,8 @@ from meanformer.attention.backends.plan import Plan
 from meanformer.attention.energy import InteractionEnergy, energy_gradient, interaction_energy
 from meanformer.attention.evaluator import Evaluator, Field
 from meanformer.attention.heads import Head
-from meanformer.attention.schedule import Model, Rescaled, Schedule, random_values
+from meanformer.attention.rescaled import Rescaled
+from meanformer.attention.schedule import Model, Schedule, random_values
 from meanformer.attention.spaces import Euclidean, Space, Sphere
 
 __all__ = [

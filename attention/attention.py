@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
 
@@ -12,7 +12,6 @@ from meanformer.mpi import MPI
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import expm
 
 from meanformer.arrays import Array
 from meanformer.attention.backends.plan import Choice, Plan
@@ -21,7 +20,7 @@ from meanformer.attention.heads import Head
 from meanformer.attention.laws import LAWS, PARAMETERS, Law, LawName
 from meanformer.attention.laws.hardmax import Hardmax
 from meanformer.attention.laws.sigmoid import Sigmoid
-from meanformer.attention.matrices import spectral_norm, sum_of, times
+from meanformer.attention.matrices import spectral_norm
 from meanformer.attention.spaces import Space
 
 
@@ -206,35 +205,6 @@ class Attention:
         """
         return self.prepare(targets, points, space, tolerance, comm, backend=backend).plans
 
-    def rescaled(self, time: float) -> Attention:
-        r"""The model in the variables z = e^{-tV} x of R^d (arXiv 2305.05465, section 1).
-
-        With P = softmax_j <Q e^{tV} z_i, K e^{tV} z_j> they follow
-        z_i' = sum_j P_ij V (z_j - z_i). With several heads V is their sum, and head h has the
-        values e^{-tV} V_h e^{tV}.
-
-        Args:
-            time: t, dimensionless.
-
-        Raises:
-            ValueError: If the law is not normalised, values are relative, or e^{tV} overflows.
-        """
-        if not self.normalised:
-            allowed = ", ".join(sorted(name for name, law in LAWS.items() if law.normalised))
-            raise ValueError(f"law is {self.law!r}; rescaled variables need one of {allowed}")
-        if self.relative:
-            raise ValueError("relative is True; rescaled variables are for values V y")
-        heads = self.all_heads
-        total = sum_of([head.matrices[2] for head in heads])
-        forward, backward = _exponential(time * total), _exponential(-time * total)
-        moved = []
-        for head in heads:
-            query, key, value = head.matrices
-            if len(heads) > 1:
-                value = times(times(backward, value), forward)
-            moved.append(Head(times(query, forward), times(key, forward), value))
-        return replace(self, query=None, key=None, value=None, heads=tuple(moved), relative=True)
-
     def rate_bound(self, field: Field, spread: float = 1.0) -> float:
         """A bound of the velocity's derivative on the unit sphere, for choosing time steps.
 
@@ -256,19 +226,6 @@ class Attention:
             size = rule.size(field.mass, *scaled)
             bounds.append(spectral_norm(head.matrices[2]) * rule.rate(head, spread) * size)
         return float(sum(bounds))
-
-
-def _exponential(matrix: Array) -> Array:
-    """e^M of a matrix or of a multiple of the identity.
-
-    Raises:
-        ValueError: If it overflows.
-    """
-    with np.errstate(over="ignore"):
-        exponential = np.asarray(expm(matrix) if matrix.ndim else np.exp(matrix))
-    if not np.all(np.isfinite(exponential)):
-        raise ValueError("value: e^{tV} exceeds double precision at this time")
-    return exponential
 
 
 Attention.__doc__ = str(Attention.__doc__).replace(

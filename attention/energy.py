@@ -10,9 +10,8 @@ from meanformer.mpi import MPI
 import numpy as np
 
 from meanformer.arrays import Array
-from meanformer.attention.accuracy import OF_OWN_MASS
 from meanformer.attention.attention import Attention
-from meanformer.attention.evaluator import Evaluator, Field
+from meanformer.attention.evaluator import OF_OWN_MASS, Evaluator, Field
 from meanformer.attention.heads import Head
 from meanformer.attention.laws import LAWS
 from meanformer.attention.laws.own_sums import OwnSums

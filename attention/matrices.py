@@ -30,6 +30,11 @@ def times(left: Array, right: Array) -> Array:
     return left @ right if left.ndim and right.ndim else left * right
 
 
+def full(matrix: Array, dimension: int) -> Array:
+    """A matrix in full, ``shape=(d, d)`` for a multiple of the identity."""
+    return matrix if matrix.ndim else matrix * np.eye(dimension)
+
+
 def multiple_of_identity(matrix: Array) -> float | None:
     """C if a matrix is c I up to the round-off of a product of matrices, None otherwise."""
     if matrix.ndim == 0:

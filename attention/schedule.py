@@ -1,4 +1,4 @@
-"""Attention that changes with time: layers one after another, and rescaled variables."""
+"""Attention that changes with time: layers one after another."""
 
 from __future__ import annotations
 
@@ -68,33 +68,6 @@ class Schedule:
         changes = self.ends[:-1]
         later = changes[np.searchsorted(changes, time, side="right") :]
         return float(later[0]) if len(later) else np.inf
-
-
-class Rescaled:
-    """Attention in the variables z = e^{-tV} x: ``Attention.rescaled`` as a function of time.
-
-    Args:
-        attention: The model that x follows, of a normalised law.
-
-    Raises:
-        ValueError: If the law is not normalised.
-    """
-
-    def __init__(self, attention: Attention) -> None:
-        self._attention = attention
-        attention.rescaled(0.0)
-
-    def during(self, time: float) -> Rescaled:
-        """Always this one: it changes smoothly."""
-        return self
-
-    def at(self, time: float) -> Attention:
-        """The model at a time."""
-        return self._attention.rescaled(time)
-
-    def next_change(self, time: float) -> float:
-        """There is none."""
-        return np.inf
 
 
 def random_values(

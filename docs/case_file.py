@@ -114,9 +114,10 @@ def row(name: str, default: str, values: str, node: Schema) -> str:
 
 def allowed(node: Schema) -> str:
     """What a value may be."""
+    if node.get("type") == "boolean":
+        return ", ".join(f"`{choice}`" for choice in choices(node))
     if "enum" in node or "const" in node:
-        boolean = node.get("type") == "boolean"
-        return ", ".join(f"`{c}`" if boolean else f'`"{c}"`' for c in choices(node))
+        return ", ".join(f'`"{choice}"`' for choice in choices(node))
     words = re.sub(r"'([\w-]+)'", r'`"\1"`', phrase(node))
     return re.sub(r"1e([+-]\d+)", lambda match: f"$10^{{{int(match[1])}}}$", words)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from meanformer.attention import Model
-from meanformer.particles.tokens import TokenSolver
+from meanformer.arrays import Array
 from meanformer.solvers import Tokens
 
 
@@ -38,6 +37,11 @@ class TokenEnsemble:
         return sum(system.steps for system in self.systems)
 
     @property
+    def refused_steps(self) -> int:
+        """Steps refused by all systems together."""
+        return sum(system.refused_steps for system in self.systems)
+
+    @property
     def wall_time(self) -> dict[str, float]:
         """Seconds that all systems have spent in a solver's parts."""
         return {
@@ -54,22 +58,14 @@ class TokenEnsemble:
         min(self.systems, key=lambda system: system.time).step(until)
 
 
-def deal_out(
-    tokens: Tokens, count: int, attention: Model, step: float | None = None
-) -> TokenEnsemble:
+def deal_out(tokens: Tokens, count: int, solver: Callable[[Array], Tokens]) -> TokenEnsemble:
     """Deal out tokens to systems that do not see each other. Collective.
 
     Args:
         tokens: What is dealt out, at its time 0: token i goes to system i mod ``count``.
         count: Systems; there are fewer where there are fewer tokens.
-        attention: The model.
-        step: A fixed time step, or None for an automatic one.
+        solver: Makes a system of this rank's share of its tokens, ``shape=(n, d)``; collective.
     """
     count = min(count, tokens.number)
     system = tokens.numbers % count
-    return TokenEnsemble(
-        [
-            TokenSolver(tokens.points[system == k], attention, tokens.space, tokens.comm, step)
-            for k in range(count)
-        ]
-    )
+    return TokenEnsemble([solver(tokens.points[system == k]) for k in range(count)])

@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from time import perf_counter
+from typing import Literal, get_args
 
 from meanformer.mpi import MPI
 
 import numpy as np
 
 from meanformer.arrays import Array
-from meanformer.attention import Attention, Evaluator, Field, Model, Space
-from meanformer.attention.variance import largest_variance
-from meanformer.integrators.explicit import RK4
-from meanformer.integrators.stepper import Rate
-from meanformer.integrators.steps import equal_steps
+from meanformer.attention import Euclidean, Model, Space
+from meanformer.attention.rescaled import Rescaled
+from meanformer.particles.bounded import BoundedSteps
+from meanformer.particles.controlled import ControlledSteps
+from meanformer.particles.equation import TokenEquation
 
-# The automatic step is this share of the time in which velocities change, 1/|Dv|.
-_COURANT = 0.2
+Integrator = Literal["adaptive", "rk4"]
+# Attention is more accurate than steps by this factor.
+_SHARE = 1e-2
+_TOLERANCE = 1e-10
 
 
 class TokenSolver:
     """Solve x_i' = v[mu_n](x_i), mu_n = (1/n) sum_j delta_{x_j}, distributed over ranks.
 
-    The classical fourth-order Runge-Kutta method for the field extended from the sphere by
-    v(x/|x|), which keeps |x|; every step ends on the sphere again.
+    On the sphere, every step ends on it again. In rescaled variables of R^d tokens are
+    z = e^{-tV} x (arXiv 2305.05465, section 1), and what is integrated is bounded: see
+    ``attention.rescaled``.
 
     Args:
         points: This rank's tokens, ``shape=(n_local, d)``, in the space.
         attention: The model, which may change with time.
         space: Where the tokens live.
         comm: The ranks that share the tokens.
-        step: A fixed time step, or None for one chosen by ``Attention.rate_bound``.
+        step: The longest time step, or None for none.
+        integrator: "adaptive", steps by their estimated errors (Dormand-Prince 5(4)), or "rk4",
+            the classical Runge-Kutta method in steps that end at the times asked for, by ``step``
+            or ``Attention.rate_bound``.
+        tolerance: Of the adaptive integrator: the error that a step may add, over the spread of
+            the tokens (1 on the sphere), from 1e-13 to 1e-2, dimensionless.
+        rescaled: Whether tokens are z.
 
     Attributes:
         number: Tokens on all ranks.
@@ -39,14 +48,11 @@ class TokenSolver:
         points: This rank's tokens, ``shape=(n_local, d)``.
         weights: 1/number for each, ``shape=(n_local,)``.
         time: Time reached, dimensionless.
-        steps: Steps taken.
-        automatic_step: The longest step that ``Attention.rate_bound`` allowed when the last one
-            began, whatever ``step`` is; infinite before the first.
-        wall_time: Seconds spent in "attention".
 
     Raises:
         ValueError: On every rank, if there is no token, tokens of any rank are not in the space,
-            or the step is not positive.
+            the step is not positive, the tolerance is out of range, or the variables are rescaled
+            on a sphere or with a law that is not normalised.
     """
 
     def __init__(
@@ -56,38 +62,62 @@ class TokenSolver:
         space: Space,
         comm: MPI.Intracomm,
         step: float | None = None,
+        *,
+        integrator: Integrator = "adaptive",
+        tolerance: float = 1e-6,
+        rescaled: bool = False,
     ) -> None:
         """Take the initial positions. Collective."""
         self.comm, self.space = comm, space
         self.points = np.ascontiguousarray(points, dtype=float)
-        if step is not None and not step > 0:
-            raise ValueError(f"tokens: step is {step}; it must be positive")
-        fits = self.points.ndim == 2 and self.points.shape[1] == space.dimension
-        if not comm.allreduce(fits, op=MPI.LAND):
-            raise ValueError(f"tokens: points must have shape (n, {space.dimension})")
-        if not comm.allreduce(space.holds(self.points), op=MPI.LAND):
-            raise ValueError("tokens: points must be unit vectors")
+        self._check(integrator, step, tolerance, rescaled)
         counts = comm.allgather(len(points))
         self.number, first = sum(counts), sum(counts[: comm.rank])
         self.numbers = first + np.arange(len(points))
         if self.number == 0:
             raise ValueError("tokens: there must be at least one")
         self.weights = np.full(len(points), 1 / self.number)
-        self.time, self.steps, self.automatic_step = 0.0, 0, np.inf
-        self.wall_time = {"attention": 0.0}
-        self._attention, self._fixed_step = attention, step
-        self._evaluator: Evaluator | None = None
-        self._present: tuple[Array, Array, float] | None = None
+        self.time = 0.0
+        self._rescaled = Rescaled(attention, space.dimension) if rescaled else None
+        self._state = self.points
+        self._steps: ControlledSteps | BoundedSteps
+        model, accuracy = self._rescaled or attention, min(_TOLERANCE, _SHARE * tolerance)
+        self._equation = equation = TokenEquation(model, space, self.weights, comm, accuracy)
+        if integrator == "adaptive":
+            self._steps = ControlledSteps(equation, tolerance, step or np.inf)
+        else:
+            self._steps = BoundedSteps(equation, step)
+
+    @property
+    def steps(self) -> int:
+        """Steps taken."""
+        return self._steps.steps
+
+    @property
+    def refused_steps(self) -> int:
+        """Steps tried in vain, whose errors were too large."""
+        return self._steps.refused
+
+    @property
+    def automatic_step(self) -> float:
+        """The longest safe step when the last one began; infinite before the first."""
+        return self._steps.length
+
+    @property
+    def wall_time(self) -> dict[str, float]:
+        """Seconds spent in "attention"."""
+        return {"attention": self._equation.seconds}
 
     def velocity(self) -> Array:
         """The velocity at the present tokens, ``shape=(n_local, d)``. Collective.
 
-        The next step starts from it: it is evaluated once.
-
         Raises:
             AttentionDomainError: If it is undefined at a token.
         """
-        return self._start()[0]
+        rate, _ = self._equation.rate_and_bound(self._state, self.time)
+        if self._rescaled is None:
+            return rate
+        return self._rescaled.during(self.time).velocity(self._state, rate, self.time)
 
     def mass(self) -> float:
         """Sum of the weights over all ranks; nan if a token is not finite. Collective."""
@@ -97,57 +127,45 @@ class TokenSolver:
     def arrays(self) -> dict[str, Array]:
         """What a solver of the same problem needs to go on; rows go with ``numbers``."""
         numbers = {"time": np.array(self.time), "steps": np.array(self.steps)}
-        return {"points": self.points} | numbers
+        return {"points": self._state} | numbers | self._steps.arrays(self._state)
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
-        """Go on from what ``arrays`` gave, with this rank's rows by ``numbers``."""
-        self.points = arrays["points"]
-        self.time, self.steps = float(arrays["time"]), int(arrays["steps"])
+        """Go on from what ``arrays`` gave, with this rank's rows by ``numbers``. Collective."""
+        self._steps.restore(arrays)
+        self._move(arrays["points"], float(arrays["time"]))
 
     def step(self, until: float) -> None:
-        """Take one time step, which ends at ``until`` or before. Collective.
+        """Take one time step, which may end beyond ``until``: then tokens are those at ``until``.
+
+        Collective.
 
         Raises:
             AttentionDomainError: If the velocity is undefined at a token.
             StepTooSmallError: If the step is too small to go on.
+            ToleranceError: If no step is short enough for the tolerance.
+            RescalingError: If e^{tV} exceeds double precision.
         """
-        start, until = self.time, min(until, self._attention.next_change(self.time))
-        model = self._attention.during(start)
-        first, rate = self._start()
-        remaining = until - self.time
-        fastest = float(self.comm.allreduce(rate, op=MPI.MAX))
-        self.automatic_step = _COURANT / fastest if fastest > 0 else np.inf
-        count = equal_steps(remaining, self._fixed_step or self.automatic_step)
-        dt = remaining / count
-        step = RK4.step(
-            self.points, start, dt, Rate(first),
-            tendency=lambda points, time: Rate(self._field(model.at(time), points).velocity),
-        )  # fmt: skip
-        self.points = self.space.retract(step.after)
-        self.steps += 1
-        self.time = until if count == 1 else self.time + dt
-        self._present = None
+        self._move(*self._steps.go_on(self._state, self.time, until))
 
-    def _start(self) -> tuple[Array, float]:
-        """Velocity at the present tokens, and a bound of its derivative; evaluated once."""
-        if self._present is None or self._present[0] is not self.points:
-            # Without the potentials of earlier steps: a step depends on the tokens alone.
-            self._evaluator = None
-            attention = self._attention.during(self.time).at(self.time)
-            field = self._field(attention, self.points)
-            central = attention.normalised
-            x = self.space.retract(self.points)
-            spread = largest_variance(x, self.weights, self.space, self.comm, central)
-            self._present = self.points, field.velocity, attention.rate_bound(field, spread)
-        return self._present[1:]
+    def _move(self, state: Array, time: float) -> None:
+        self._state, self.time, self.points = state, time, state
+        if self._rescaled is not None:
+            self.points = self._rescaled.during(time).rescaled(state, time)
 
-    def _field(self, attention: Attention, points: Array) -> Field:
-        """What attention says at the points brought to the space."""
-        began = perf_counter()
-        x = self.space.retract(points)
-        evaluator = attention.prepare(x, x, self.space, comm=self.comm)
-        evaluator.warm(self._evaluator)
-        field = evaluator(self.weights)
-        self._evaluator = evaluator
-        self.wall_time["attention"] += perf_counter() - began
-        return field
+    def _check(self, integrator: str, step: float | None, tolerance: float, rescaled: bool) -> None:
+        """Check the arguments. Collective."""
+        if integrator not in get_args(Integrator):
+            allowed = ", ".join(get_args(Integrator))
+            raise ValueError(f"tokens: integrator is {integrator!r}; allowed: {allowed}")
+        if step is not None and not step > 0:
+            raise ValueError(f"tokens: step is {step}; it must be positive")
+        if not 1e-13 <= tolerance <= 1e-2:
+            raise ValueError(f"tokens: tolerance is {tolerance}; must be from 1e-13 to 1e-2")
+        if rescaled and not isinstance(self.space, Euclidean):
+            raise ValueError("tokens: rescaled is True; it must be False on a sphere")
+        points, dimension = self.points, self.space.dimension
+        fits = points.ndim == 2 and points.shape[1] == dimension
+        if not self.comm.allreduce(fits, op=MPI.LAND):
+            raise ValueError(f"tokens: points must have shape (n, {dimension})")
+        if not self.comm.allreduce(self.space.holds(points), op=MPI.LAND):
+            raise ValueError("tokens: points must be unit vectors")

@@ -199,7 +199,7 @@ def _observers(
     if scheme is not None:
         observers += [*scheme.limits(), scheme.diagnostics(tables["pde"])]
     if state.tokens is not None:
-        observed = Observed(state.tokens, state.attention)
+        observed = Observed(state.tokens, None if case.space.rescaled else state.attention)
         observers.append(TokenDiagnostics(tables["particles"], observed))
     if case.compare is not None:
         observers.append(Comparison(tables["compare"]))

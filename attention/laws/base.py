@@ -177,11 +177,6 @@ class Law(ABC):
         return abs(self.beta) * spectral_norm(head.product) * spread
 
 
-def full(matrix: Array, dimension: int) -> Array:
-    """A matrix in full, ``shape=(d, d)`` for a multiple of the identity."""
-    return matrix if matrix.ndim else matrix * np.eye(dimension)
-
-
 def squares(points: Array, matrix: Array) -> Array:
     """|M y|^2, ``shape=(n,)``."""
     moved = times(points, matrix.T)

@@ -6,10 +6,10 @@ import numpy as np
 
 from meanformer.arrays import Array
 from meanformer.attention.heads import Head
-from meanformer.attention.laws.base import Affine, full, squares
+from meanformer.attention.laws.base import Affine, squares
 from meanformer.attention.laws.own_sums import OwnSums
 from meanformer.attention.laws.softmax import Softmax
-from meanformer.attention.matrices import multiple_of_identity, times
+from meanformer.attention.matrices import full, multiple_of_identity, times
 
 
 class L2(Softmax):

@@ -11,11 +11,11 @@ from meanformer.attention.backends.backend import Backend
 from meanformer.attention.backends.plan import Choice, choose
 from meanformer.attention.backends.problem import Problem
 from meanformer.attention.heads import Head
-from meanformer.attention.laws.base import Affine, full
+from meanformer.attention.laws.base import Affine
 from meanformer.attention.laws.own_sums import OwnSums
 from meanformer.attention.laws.potential import Potential
 from meanformer.attention.laws.softmax import Softmax
-from meanformer.attention.matrices import multiple_of_identity, times
+from meanformer.attention.matrices import full, multiple_of_identity, times
 
 # Marginals carry the round-off of the logits.
 _ROUND_OFF = 1e-13

@@ -9,9 +9,9 @@ import numpy as np
 from meanformer.arrays import Array
 from meanformer.attention.backends.kernels import Exponential
 from meanformer.attention.heads import Head
-from meanformer.attention.laws.base import Affine, Law, full
+from meanformer.attention.laws.base import Affine, Law
 from meanformer.attention.laws.own_sums import OwnSums
-from meanformer.attention.matrices import times
+from meanformer.attention.matrices import full, times
 
 
 class Softmax(Law):

@@ -64,6 +64,7 @@ class DensitySolver:
         elements: The elements of the density.
         time: Time reached, dimensionless.
         steps: Steps taken.
+        refused_steps: Steps tried that made a cell mean negative.
         automatic_step: The largest step that was safe when the last one began, whatever ``step``
             is; infinite before the first.
         values: Nodal values on this rank's cells, ``shape=(cells, n)``.
@@ -104,7 +105,7 @@ class DensitySolver:
             raise ValueError("attention must be constant between its changes")
         self.comm: MPI.Intracomm = domain.comm
         self.degree, self.temperature = degree, temperature
-        self.time, self.steps, self.outflow = 0.0, 0, 0.0
+        self.time, self.steps, self.refused_steps, self.outflow = 0.0, 0, 0, 0.0
         self.automatic_step = np.inf
         self._attention, self._fixed_step = attention, step
         self._layer = attention.during(self.time)
@@ -246,14 +247,14 @@ class DensitySolver:
 
     def arrays(self) -> dict[str, Array]:
         """What a solver of the same problem needs to go on; rows go with ``numbers``."""
-        numbers = {"time": self.time, "steps": self.steps, "outflow": self.outflow}
-        return {"values": self.values} | {name: np.array(n) for name, n in numbers.items()}
+        names = ("time", "steps", "refused_steps", "outflow")
+        return {"values": self.values} | {name: np.array(getattr(self, name)) for name in names}
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
         """Go on from what ``arrays`` gave, with this rank's rows by ``numbers``."""
         self.values = arrays["values"]
         self.time, self.outflow = float(arrays["time"]), float(arrays["outflow"])
-        self.steps = int(arrays["steps"])
+        self.steps, self.refused_steps = int(arrays["steps"]), int(arrays["refused_steps"])
 
     def field(self) -> Field:
         """What attention says of the present density at the nodes of ``flow``. Collective.
@@ -293,5 +294,6 @@ class DensitySolver:
                 self.steps += 1
                 self.time = until if count == 1 else self.time + dt
                 return
+            self.refused_steps += 1
             count *= 2
         raise PositivityError(f"cell means are negative at t = {self.time} for steps down to {dt}")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from meanformer.mpi import MPI
 
+from meanformer.attention import Model, Rescaled
+from meanformer.attention.laws import LAWS
+from meanformer.attention.rescaled import LARGEST_EXPONENT
 from meanformer.coupling import METRICS, sample_tokens, share_of
 from meanformer.particles import TokenSolver, deal_out
 from meanformer.simulation.builders.model import build_model, initial_measure
 from meanformer.simulation.case.case import Case
+from meanformer.simulation.case.errors import CaseError
 from meanformer.simulation.case.space import space_of
 from meanformer.simulation.case.tokens import Tokens
 from meanformer.simulation.scheme import Scheme
@@ -35,17 +41,54 @@ def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
         scheme = DgScheme(case, attention, step, comm)
         state.density = scheme.solver
     if case.particles is not None:
+        _check_growth(case, attention)
         number, seed = case.particles.number, case.particles.seed
         if isinstance(case.initial, Tokens):
             points = case.initial.load(case.space.kind)[share_of(number, comm)]
         else:
             points = sample_tokens(initial_measure(case.initial, dimension), number, seed, comm)
-        state.tokens = TokenSolver(points, attention, space_of(case.space), comm, step)
+        solver = partial(
+            TokenSolver,
+            attention=attention,
+            space=space_of(case.space),
+            comm=comm,
+            step=step,
+            integrator=case.particles.integrator,
+            tolerance=case.particles.tolerance,
+            rescaled=case.space.rescaled,
+        )
+        state.tokens = solver(points)
     if case.compare is not None:
         assert state.density is not None and state.tokens is not None
         wanted = [METRICS[name] for name in METRICS if name in (case.compare.metrics or ())]
         systems = max(metric.systems for metric in wanted)
         if systems:
-            state.ensemble = deal_out(state.tokens, systems, attention, step)
+            state.ensemble = deal_out(state.tokens, systems, solver)
         state.metrics = [metric(state.density, state.tokens, state.ensemble) for metric in wanted]
     return state, scheme
+
+
+def _check_growth(case: Case, model: Model) -> None:
+    """Refuse runs of tokens that would leave double precision by their values alone.
+
+    Raises:
+        CaseError: If e^{tV} does.
+    """
+    space, end = case.space, case.time.end
+    is_random = case.attention.random_values is not None
+    if space.kind == "sphere" or is_random or not LAWS[case.attention.law].normalised:
+        return
+    layers, time, exponent = Rescaled(model, space.dimension), 0.0, 0.0
+    while time < end:
+        rate, next_change = layers.during(time).rate_of_growth, layers.next_change(time)
+        room = LARGEST_EXPONENT - exponent
+        if rate * (min(next_change, end) - time) > room:
+            advice = "" if space.rescaled else "; late times are what space.rescaled is for"
+            raise CaseError(
+                [
+                    f"time.end: {end!r} is not allowed: tokens grow like e^(tV), beyond double "
+                    f"precision; must be at most {time + room / rate:.4g}{advice}"
+                ]
+            )
+        exponent += rate * (next_change - time)
+        time = next_change

@@ -110,7 +110,7 @@ class LawTable(Table):
     largest are maximal."""
 
     @model_validator(mode="after")
-    def _keys_of_the_law(self) -> Self:
+    def _keys_of_the_law(self, info: ValidationInfo) -> Self:
         laws = {key: PARAMETERS[key][0] for key in self.given(PARAMETERS)}
         refuse(
             [
@@ -119,6 +119,12 @@ class LawTable(Table):
                 if law != self.law
             ]
         )
+        space = space_in(info)
+        if space is not None and space.rescaled and not LAWS[self.law].normalised:
+            allowed = ", ".join(repr(name) for name, law in LAWS.items() if law.normalised)
+            raise refusal(
+                f"{self.law!r} is not allowed with space.rescaled = true; allowed: {allowed}", "law"
+            )
         return self.with_defaults({one.name: one.default for one in LAWS[self.law].parameters()})
 
 

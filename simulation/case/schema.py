@@ -68,6 +68,8 @@ def choices(node: Schema) -> list[str]:
     if "anyOf" in node:
         return [choice for member in node["anyOf"] for choice in choices(member)]
     values = node.get("enum", [node["const"]] if "const" in node else [])
+    if not values and node.get("type") == "boolean":
+        values = [True, False]
     return [value if isinstance(value, str) else json.dumps(value) for value in values]
 
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from meanformer.attention import Euclidean, Space, Sphere
 from meanformer.simulation.case.errors import refusal
-from meanformer.simulation.case.types import Off, Table
+from meanformer.simulation.case.types import Table
 
 
 class SpaceTable(Table):
@@ -18,8 +18,9 @@ class SpaceTable(Table):
     """The unit sphere $S^{d-1}$, or ``"euclidean"``: $R^d$."""
     dimension: int = Field(default=3, ge=1, le=1024)
     """d, the ambient dimension: at least 2 on a sphere, at most 3 with ``[pde]``."""
-    rescaled: Off = False
-    """Evolve $z = e^{-tV}x$ in place of x: not in this version."""
+    rescaled: bool = False
+    """In $R^d$, of tokens alone: they are $z = e^{-tV}x$, for a law that is normalised: late times
+    ([arXiv 2305.05465](https://arxiv.org/abs/2305.05465))."""
 
     @field_validator("dimension", mode="after")
     @classmethod
@@ -27,6 +28,13 @@ class SpaceTable(Table):
         if info.data.get("kind") == "sphere" and dimension < 2:
             raise refusal(f"{dimension} is not allowed; must be at least 2 on a sphere")
         return dimension
+
+    @field_validator("rescaled", mode="after")
+    @classmethod
+    def _is_flat(cls, rescaled: bool, info: ValidationInfo) -> bool:
+        if rescaled and info.data.get("kind") == "sphere":
+            raise refusal("true is not allowed on a sphere; must be false")
+        return rescaled
 
 
 def space_of(table: SpaceTable) -> Space:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from meanformer.coupling import METRICS, metrics_on
+from meanformer.particles.tokens import Integrator
 from meanformer.simulation.case.errors import refusal, refuse
 from meanformer.simulation.case.space import SpaceTable, space_in, space_of
 from meanformer.simulation.case.types import NonNegative, Path, Positive, Table, Text
@@ -91,6 +92,9 @@ class PdeTable(Table):
         space = space_in(info)
         if space is None:
             return self
+        if space.rescaled:
+            need = "must be false, or leave [pde] out"
+            raise refusal(f"not allowed with space.rescaled = true, which {need}")
         if (space.kind, space.dimension) not in MESHES:
             need = "must be at most 3, or leave [pde] out"
             raise refusal(f"not allowed with space.dimension = {space.dimension}, which {need}")
@@ -124,6 +128,12 @@ class ParticlesTable(Table):
     """Of every random number; token i depends on the seed and i alone."""
     sampling: Literal["iid"] = "iid"
     """Independent draws from the initial measure."""
+    integrator: Integrator = "adaptive"
+    """Steps by their estimated errors (Dormand-Prince 5(4)), whose lengths do not depend on
+    samples; or ``"rk4"``: the classical Runge-Kutta method, in steps by a bound of the velocity's
+    derivative."""
+    tolerance: float = Field(default=1e-6, ge=1e-13, le=1e-2)
+    """Of ``"adaptive"``: the error of one step, over the spread of the tokens (1 on the sphere)."""
 
 
 _MOST = {"step": 1e9, "sample_every": 1e6}  # steps and samples of one run
@@ -136,9 +146,9 @@ class TimeTable(Table):
     """The final time; runs start at t = 0."""
     step: Literal["auto"] | Positive = "auto"
     """Of both solvers, or ``"auto"`` to let each choose its own. A number is the longest step,
-    shortened to hit samples evenly; steps that are too long for the transport scheme to be stable
-    are taken all the same, unless they make a cell mean negative; the first that is more than twice
-    as long as the automatic one is told."""
+    shortened to hit samples evenly, but for adaptive tokens; steps that are too long for the
+    transport scheme to be stable are taken all the same, unless they make a cell mean negative; the
+    first that is more than twice as long as the automatic one is told."""
     sample_every: Positive = Field(default=0.1, validate_default=True)
     """Time between samples: rows of the tables and fields; t = 0 and the end always are some."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
-from meanformer.attention import Attention, Model
+from meanformer.attention import Model
 from meanformer.attention.energy import EnergyOfMeasure, InteractionEnergy
 from meanformer.simulation.controller import Observer
 from meanformer.simulation.output.tables import Table
@@ -21,28 +21,29 @@ Observed_contra = TypeVar("Observed_contra", bound="Observed", contravariant=Tru
 
 
 class Observed(Generic[S_co]):
-    """A solver at a sample, with what several columns need of it."""
+    """A solver at a sample, with what several columns need of it.
+
+    The model is that of the solver's points: rescaled ones have none.
+    """
 
     #: Whether its points are others at every sample.
     points_move = True
 
-    def __init__(self, solver: S_co, model: Model) -> None:
+    def __init__(self, solver: S_co, model: Model | None) -> None:
         self.solver, self.model = solver, model
         self._prepared: InteractionEnergy | None = None
         self._energy: EnergyOfMeasure | None = None
 
-    @property
-    def attention(self) -> Attention:
-        """The attention at the solver's time; where it changes at this time, what begins."""
-        time = self.solver.time
-        return self.model.during(time).at(time)
-
     def energy(self) -> EnergyOfMeasure | None:
-        """The interaction energy; None for a law that has none. Collective.
+        """The interaction energy; None where there is none. Collective.
 
-        It is evaluated once a sample.
+        It is evaluated once a sample, of the attention at the solver's time; where that changes
+        at this time, of what begins.
         """
-        attention, solver = self.attention, self.solver
+        if self.model is None:
+            return None
+        solver, time = self.solver, self.solver.time
+        attention = self.model.during(time).at(time)
         if self._energy is None and attention.rule.energetic:
             if self._prepared is None or self._prepared.attention is not attention:
                 self._prepared = InteractionEnergy(

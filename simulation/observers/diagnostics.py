@@ -92,7 +92,10 @@ RANGE = {
     "empty for tokens"
 }
 ENERGY = Part[Observed[MeasureSolver]](
-    {"energy": "the interaction energy of the law, see below; empty for a law that has none"},
+    {
+        "energy": "the interaction energy of the law, see below; empty for a law that has none, "
+        "and in rescaled variables"
+    },
     _energy,
 )
 ENTROPY = {"entropy": r"$\int \rho\log\rho$; empty for tokens"}

@@ -38,6 +38,7 @@ def summarise(
     return {
         "time": state.time,
         "steps": {name: solver.steps for name, solver in solvers.items()},
+        "refused_steps": {name: solver.refused_steps for name, solver in solvers.items()},
         "ranks": state.comm.size,
         "wall_time": {phase: round(value, 3) for phase, value in wall_time.items()},
         "versions": _versions(scheme),

@@ -4,13 +4,10 @@ from mpi4py import MPI
 
 import numpy as np
 import pytest
-from scipy.linalg import expm
 
 from meanformer.attention import (
     Attention,
-    Euclidean,
     Head,
-    Rescaled,
     Schedule,
     Sphere,
     random_values,
@@ -75,58 +72,3 @@ class TestRandomValues:
         assert abs(values.mean()) < 4 * np.sqrt(variance / count)
         assert abs((values**2).mean() / variance - 1) < 4 * np.sqrt(2 / count)
         assert [head.query for head in schedule.layers[3].heads] == [2.0, None]
-
-
-class TestRescaled:
-    VALUE = np.array([[0.6, 0.8, 0.0], [-0.5, 0.6, 0.1], [0.0, 0.2, -0.4]])
-
-    @pytest.mark.parametrize("law", ["softmax", "l2", "sinkhorn"])
-    def test_is_the_same_motion(self, law):
-        rng = np.random.default_rng(1)
-        start = rng.normal(size=(20, 3))
-        query, key = rng.normal(size=(2, 3, 3)) / 2
-        attention = Attention(law, 0.5, query, key, self.VALUE)
-        x = run(attention, start, Euclidean(3), 1.0, 0.01).points
-        z = run(Rescaled(attention), start, Euclidean(3), 1.0, 0.01).points
-        assert np.abs(z @ expm(self.VALUE).T - x).max() < 1e-6
-
-    def test_of_several_heads(self):
-        rng = np.random.default_rng(2)
-        start = rng.normal(size=(20, 3))
-        heads = [Head(*rng.normal(size=(3, 3, 3)) / 2), Head(0.3, 0.5, 0.7)]
-        total = heads[0].value + 0.7 * np.eye(3)
-        attention = Attention("softmax", 0.5, heads=heads)
-        x = run(attention, start, Euclidean(3), 1.0, 0.01).points
-        z = run(Rescaled(attention), start, Euclidean(3), 1.0, 0.01).points
-        assert np.abs(z @ expm(total).T - x).max() < 1e-6
-
-    @pytest.mark.parametrize("value", [None, 2.0, VALUE, np.diag([3.0, 1.0, -5.0])])
-    def test_late_times_do_not_overflow(self, reference, value):
-        rng = np.random.default_rng(3)
-        z, weights = rng.normal(size=(50, 3)), np.full(50, 1 / 50)
-        attention = Attention(beta=1.0, value=value).rescaled(10.0)
-        v = attention.velocity(z, z, weights, Euclidean(3))
-        wanted = reference(attention, z, z, weights, spherical=False)
-        # Logits reach e^{20 |V|}: apart from ties, one term is left, and is exact.
-        assert np.abs(v - wanted.velocity).max() < 1e-12 * np.abs(wanted.velocity).max()
-
-    def test_needs_an_average(self):
-        with pytest.raises(ValueError, match="rescaled"):
-            Rescaled(Attention("unnormalised"))
-
-    def test_says_when_the_exponential_overflows(self):
-        with pytest.raises(ValueError, match="exceeds"):
-            Attention(value=100.0).rescaled(10.0)
-
-
-def test_the_attention_matrix_becomes_boolean_in_one_dimension():
-    # Theorem 1 of arXiv 2305.05465: rows tend to e_a or e_b, the leftmost and rightmost token, but
-    # for one row at most.
-    start = np.random.default_rng(4).uniform(-1, 1, size=(12, 1))
-    solver = run(FORWARD, start, Euclidean(1), 9.0, 0.005)
-    evaluator = FORWARD.prepare(solver.points, solver.points, Euclidean(1))
-    (matrix,) = evaluator.matrix(solver.weights)
-    assert np.abs(matrix.sum(axis=1) - 1).max() < 1e-12
-    ends = {int(np.argmin(start)), int(np.argmax(start))}
-    boolean = [row.argmax() in ends and row.max() > 1 - 1e-6 for row in matrix]
-    assert np.count_nonzero(boolean) >= len(matrix) - 1

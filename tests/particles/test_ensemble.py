@@ -1,5 +1,7 @@
 """Token systems that do not see each other."""
 
+from functools import partial
+
 from mpi4py import MPI
 
 import numpy as np
@@ -14,13 +16,17 @@ from meanformer.solvers import advance
 SOFTMAX = Attention(beta=2.0)
 
 
+def systems(comm=MPI.COMM_SELF, **options):
+    return partial(TokenSolver, attention=SOFTMAX, space=Sphere(3), comm=comm, **options)
+
+
 def token_solver(number, comm=MPI.COMM_SELF):
-    return TokenSolver(sample_tokens(Uniform(3), number, 0, comm), SOFTMAX, Sphere(3), comm)
+    return systems(comm)(sample_tokens(Uniform(3), number, 0, comm))
 
 
 def test_all_tokens_are_dealt_out_once():
     tokens = token_solver(83)
-    ensemble = deal_out(tokens, 8, SOFTMAX)
+    ensemble = deal_out(tokens, 8, systems())
     dealt = np.concatenate([system.points for system in ensemble.systems])
     assert len(ensemble.systems) == 8
     assert ensemble.number == 83
@@ -28,19 +34,19 @@ def test_all_tokens_are_dealt_out_once():
 
 
 def test_there_are_no_more_systems_than_tokens():
-    assert [one.number for one in deal_out(token_solver(3), 8, SOFTMAX).systems] == [1, 1, 1]
+    assert [one.number for one in deal_out(token_solver(3), 8, systems()).systems] == [1, 1, 1]
 
 
 @pytest.mark.mpi
 def test_systems_move_as_if_there_were_no_other():
     tokens = token_solver(61, MPI.COMM_WORLD)
-    ensemble = deal_out(tokens, 4, SOFTMAX, step=0.1)
+    ensemble = deal_out(tokens, 4, systems(MPI.COMM_WORLD, step=0.1, integrator="rk4"))
     advance(ensemble, 0.35)
     assert ensemble.steps == 16
     assert ensemble.mass() == pytest.approx(1.0, abs=1e-14)
     everything = sample_tokens(Uniform(3), 61, 0, MPI.COMM_SELF)
     for k, system in enumerate(ensemble.systems):
-        alone = TokenSolver(everything[k::4], SOFTMAX, Sphere(3), MPI.COMM_SELF, 0.1)
+        alone = systems(step=0.1, integrator="rk4")(everything[k::4])
         advance(alone, 0.35)
         here = np.concatenate(MPI.COMM_WORLD.allgather(system.points))
         assert np.allclose(here, alone.points, rtol=0, atol=1e-13)

@@ -15,9 +15,9 @@ ALONE = MPI.COMM_SELF
 LAWS = ["softmax", "unnormalised"]
 
 
-def solve(points, attention, until, step=None, space=None, comm=ALONE):
+def solve(points, attention, until, step=None, space=None, comm=ALONE, **options):
     space = space or Sphere(points.shape[1])
-    return advance(TokenSolver(points, attention, space, comm, step), until)
+    return advance(TokenSolver(points, attention, space, comm, step, **options), until)
 
 
 def exact(rate, start, until):
@@ -84,7 +84,7 @@ def test_runge_kutta_is_of_order_four(on_sphere, law):
     wanted = exact(lambda y: velocity(law, beta, y.reshape(-1, 3)).ravel(), tokens.ravel(), 1.0)
     errors = []
     for step in (0.1, 0.05, 0.025):
-        final = solve(tokens, Attention(law, beta), 1.0, step).points
+        final = solve(tokens, Attention(law, beta), 1.0, step, integrator="rk4").points
         errors.append(np.abs(final.ravel() - wanted).max())
     orders = np.log2(np.array(errors[:-1]) / errors[1:])
     assert orders.min() >= 3.8
@@ -98,7 +98,7 @@ def test_automatic_steps_resolve_the_motion(on_sphere, law, beta):
     if law == "unnormalised":
         until *= np.exp(-abs(beta))  # speeds reach e^{|beta|}
     wanted = exact(lambda y: velocity(law, beta, y.reshape(-1, 3)).ravel(), tokens.ravel(), until)
-    final = solve(tokens, Attention(law, beta), until).points
+    final = solve(tokens, Attention(law, beta), until, integrator="rk4").points
     # A step is a tenth of the time in which velocities change: (0.1)^4 / 120 a unit of time.
     assert np.abs(final.ravel() - wanted).max() < 1e-5
 
@@ -287,7 +287,7 @@ class TestSteps:
 
     def test_end_at_the_time_asked_for(self, on_sphere):
         for step in (None, 0.03, 0.1, 7.0):
-            solver = solve(self.tokens(on_sphere), Attention(), 1.0, step)
+            solver = solve(self.tokens(on_sphere), Attention(), 1.0, step, integrator="rk4")
             assert solver.time == 1.0
             if step:
                 assert solver.steps == int(np.ceil(1 / step - 1e-9))

@@ -23,7 +23,7 @@ MOMENTS = [f"mean_{i}" for i in (1, 2, 3)] + [f"cov_{ij}" for ij in (11, 12, 13,
 CAP = {"kind": "von-mises-fisher", "mean": [0.0, 0.6, 0.8], "concentration": 4.0}
 
 
-def case(attention, density=False, tokens=40, end=0.3, initial=CAP, **time):
+def case(attention, density=False, tokens=40, end=0.3, initial=CAP, integrator="adaptive", **time):
     data = {
         "attention": {"beta": 2.0} | attention,
         "initial": initial,
@@ -33,7 +33,7 @@ def case(attention, density=False, tokens=40, end=0.3, initial=CAP, **time):
     if density:
         data["pde"] = {"refinement": 1, "degree": 1}
     if tokens:
-        data["particles"] = {"number": tokens}
+        data["particles"] = {"number": tokens, "integrator": integrator}
     return Case.from_dict(data)
 
 
@@ -216,7 +216,7 @@ class TestLayers:
 
         monkeypatch.setattr(TokenSolver, "step", watched)
         layers = [{"duration": 0.13}, {"duration": 0.17, "value": -1}, {"duration": 9.0}]
-        result = run(case({"layers": layers}, end=0.4))
+        result = run(case({"layers": layers}, end=0.4, integrator="rk4"))
         # Steps of 0.05 or a bit less: 0.1, to 0.13, to 0.2, 0.3 and 0.4.
         assert len(reached) == 2 + 1 + 2 + 2 + 2
         assert 0.13 in reached and 0.3 in reached

@@ -24,7 +24,7 @@ def case(attention=None, **time):
             "attention": {"beta": 4.0} | (attention or {}),
             "initial": {"kind": "von-mises-fisher", "mean": [0, 0, 1], "concentration": 4.0},
             "pde": {"degree": 1, "refinement": 1},
-            "particles": {"number": 200},
+            "particles": {"number": 200, "integrator": "rk4"},
             "compare": {"metrics": ["w1"]},
             "time": {"end": 1.0, "sample_every": 1.0} | time,
         }
@@ -80,7 +80,9 @@ def test_a_step_that_becomes_too_long_is_told_then(capfd):
 def test_the_automatic_step_of_tokens_is_known_with_a_fixed_one():
     points = np.array([[-0.5], [1.5]])
     solvers = [
-        TokenSolver(points, Attention(value=-1.0), Euclidean(1), MPI.COMM_SELF, step)
+        TokenSolver(
+            points, Attention(value=-1.0), Euclidean(1), MPI.COMM_SELF, step, integrator="rk4"
+        )
         for step in (None, 3.0)
     ]
     assert all(solver.automatic_step == np.inf for solver in solvers)

@@ -47,7 +47,15 @@ MODELS = {
 }
 
 
-def case(end=0.6, beta=2.0, metrics=("harmonic", "w1"), number=60, model=None, **output):
+def case(
+    end=0.6,
+    beta=2.0,
+    metrics=("harmonic", "w1"),
+    number=60,
+    model=None,
+    integrator="adaptive",
+    **output,
+):
     output.setdefault("fields", ["none"])
     cap = {"kind": "von-mises-fisher", "mean": [0.0, 0.6, 0.8], "concentration": 4.0}
     return Case.from_dict(
@@ -55,7 +63,7 @@ def case(end=0.6, beta=2.0, metrics=("harmonic", "w1"), number=60, model=None, *
             "attention": {"beta": beta} | (model or {}),
             "initial": cap,
             "pde": {"refinement": 1, "degree": 1},
-            "particles": {"number": number},
+            "particles": {"number": number, "integrator": integrator},
             "compare": {"metrics": list(metrics)},
             "time": {"end": end, "sample_every": 0.1, "step": 0.05},
             "output": output,
@@ -129,7 +137,8 @@ class TestGoingOn:
         assert result.status == "done"
         assert result.summary["resumed_at"] == first.summary["time"]
         assert texts(parts) == texts(whole)
-        assert result.summary["steps"] == uninterrupted.summary["steps"]
+        for steps in ("steps", "refused_steps"):
+            assert result.summary[steps] == uninterrupted.summary[steps]
         assert result.summary["final"] == uninterrupted.summary["final"]
         for stem in TABLES:
             columns, expected = getattr(result, stem), getattr(uninterrupted, stem)
@@ -427,7 +436,7 @@ class TestSlots:
         clock = itertools.count(0, 20 + WORLD.rank)
         monkeypatch.setattr(checkpoints, "monotonic", clock.__next__)
         output = {} if every is None else {"checkpoint_every": every}
-        result = run(case(**output), shared_tmp_path)
+        result = run(case(integrator="rk4", **output), shared_tmp_path)
         if WORLD.rank == 0:
             # It is looked at after every step, and when a checkpoint is written.
             steps = sum(result.summary["steps"].values())

@@ -159,7 +159,7 @@ class TestStudies:
         assert moments.fit is None
 
     def test_steps_are_compared_with_the_finest(self):
-        data = case(CIRCLE, pde=None, particles={"number": 50})
+        data = case(CIRCLE, pde=None, particles={"number": 50, "integrator": "rk4"})
         study = converge(data, "time.step", [0.05, 0.125, "auto", 0.25], "energy")
         assert (study.quantity, study.reference) == ("particles.energy", "finest run")
         # Samples do not shorten steps.

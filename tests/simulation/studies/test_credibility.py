@@ -110,8 +110,8 @@ class TestExpected:
         ],
     )
     def test_by_theory(self, key, quantity, degree, orders):
-        case = Case.from_dict(CIRCLE | {"pde": {"degree": degree}})
-        expected = expected_orders(key, quantity, case)
+        tables = {"pde": {"degree": degree}, "particles": {"integrator": "rk4"}}
+        expected = expected_orders(key, quantity, Case.from_dict(CIRCLE | tables))
         assert (expected.lowest, expected.highest) == orders
 
     @pytest.mark.parametrize("degree, order", [(1, 2), (2, 3), (3, 3)])
@@ -127,6 +127,7 @@ class TestExpected:
             ("pde.refinement", Quantity("pde.mass", "pde", ("mass",))),
             ("pde.refinement", Quantity("compare.w1", "compare", ("w1",))),
             ("attention.beta", Quantity("pde.energy", "pde", ("energy",))),
+            ("time.step", Quantity("particles.energy", "particles", ("energy",))),
             ("particles.number", Quantity("particles.spread", "particles", ("spread",))),
         ],
     )

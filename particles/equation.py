@@ -1,0 +1,85 @@
+"""What moves tokens: the attention of their own measure, in x or in rescaled variables."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from meanformer.mpi import MPI
+
+from meanformer.arrays import Array
+from meanformer.attention import Attention, Evaluator, Field, Model, Space
+from meanformer.attention.rescaled import Rescaled, RescaledLayer
+from meanformer.attention.variance import largest_variance
+
+
+class TokenEquation:
+    """u' = F(u, t) for the tokens' positions x, u = x, or for the variables y of ``Rescaled``.
+
+    On the sphere F is extended by v(u/|u|), which keeps |u|.
+
+    Args:
+        model: What x follows; or what y does.
+        space: Where u lives.
+        weights: Of this rank's tokens, ``shape=(n_local,)``.
+        comm: The ranks that share the tokens.
+        tolerance: Of attention.
+
+    Attributes:
+        seconds: Spent on attention.
+    """
+
+    def __init__(
+        self,
+        model: Model | Rescaled,
+        space: Space,
+        weights: Array,
+        comm: MPI.Intracomm,
+        tolerance: float = 1e-10,
+    ) -> None:
+        self.model, self.space, self.weights, self.comm = model, space, weights, comm
+        self.seconds = 0.0
+        self._tolerance = tolerance
+        self._evaluator: Evaluator | None = None
+        self._known: tuple[Array, float, Array, float] | None = None
+
+    def forget(self) -> None:
+        """Begin a step: Sinkhorn's iteration does not start from potentials of the one before."""
+        self._evaluator = None
+
+    def rate(self, state: Array, time: float, layer: Model | RescaledLayer) -> Array:
+        """F, ``shape=(n_local, d)``, of the layer that holds in a step. Collective."""
+        return self._rate(self.field(state, layer.at(time)), state, layer)
+
+    def rate_and_bound(self, state: Array, time: float) -> tuple[Array, float]:
+        """F where a step starts, and how fast it changes on this rank; evaluated once. Collective.
+
+        See ``Attention.rate_bound``.
+        """
+        if self._known is None or self._known[0] is not state or self._known[1] != time:
+            self.forget()
+            layer = self.model.during(time)
+            attention = layer.at(time)
+            field = self.field(state, attention)
+            x = self.space.retract(state)
+            central = attention.normalised
+            spread = largest_variance(x, self.weights, self.space, self.comm, central)
+            bound = attention.rate_bound(field, spread)
+            self._known = state, time, self._rate(field, state, layer), bound
+        return self._known[2:]
+
+    def field(self, state: Array, attention: Attention) -> Field:
+        """What attention says at the tokens brought to the space. Collective."""
+        began = perf_counter()
+        x = self.space.retract(state)
+        evaluator = attention.prepare(x, x, self.space, self._tolerance, self.comm)
+        evaluator.warm(self._evaluator)
+        field = evaluator(self.weights)
+        self._evaluator = evaluator
+        self.seconds += perf_counter() - began
+        return field
+
+    @staticmethod
+    def _rate(field: Field, state: Array, layer: Model | RescaledLayer) -> Array:
+        if isinstance(layer, RescaledLayer):
+            return field.velocity + state @ layer.drift.T
+        return field.velocity
