@@ -43,9 +43,11 @@ class Spread(Measure, Protocol):
 def uniforms_per_sample(space: Space) -> int:
     """Uniform numbers that one sample takes: one for each dimension of the space as a manifold.
 
-    One more comes first, and chooses the component of a mixture.
+    One more comes first, and chooses the component of a mixture. On spheres of d > 3 the direction
+    across an axis takes one more as well.
     """
-    return space.dimension + (0 if isinstance(space, Sphere) else 1)
+    is_small_sphere = isinstance(space, Sphere) and space.dimension <= 3
+    return space.dimension + (0 if is_small_sphere else 1)
 
 
 _SPHERE = Sphere(3)

@@ -1,4 +1,4 @@
-"""Measures to start from on the circle S^1 and the sphere S^2."""
+"""Measures to start from on the sphere S^{d-1}."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import eval_legendre, i0e
+from scipy.special import eval_legendre, i0e, ndtri
 
 from meanformer.arrays import Array
 from meanformer.attention.measures import circle
 from meanformer.attention.measures.measure import check_points, check_uniforms
+from meanformer.attention.measures.polar import PolarAngle, log_area
 from meanformer.attention.spaces import Sphere
 
 _AREA = {2: 2 * np.pi, 3: 4 * np.pi}
+# Numbers in (0, 1), of which normal ones are made.
+_LEAST, _MOST = 2.0**-54, 1 - 2.0**-53
 
 
 @dataclass(frozen=True)
@@ -21,31 +24,26 @@ class Uniform:
     """The uniform measure.
 
     Args:
-        dimension: That of the ambient space: 2 for the circle, 3 for the sphere.
-
-    Raises:
-        ValueError: On other spheres, as for all measures here.
+        dimension: That of the ambient space: 2 for the circle, 3 for the sphere S^2.
     """
 
     dimension: int = 3
 
-    def __post_init__(self) -> None:
-        """Check the dimension."""
-        _check_sphere(self, self.dimension)
-
     @property
     def space(self) -> Sphere:
-        """S^1 or S^2."""
+        """S^{d-1}."""
         return Sphere(self.dimension)
 
     def density(self, points: Array) -> Array:
-        """1/(2 pi) or 1/(4 pi)."""
+        """1/|S^{d-1}|."""
         check_points(points, self.space)
-        return np.full(len(points), 1 / _AREA[self.dimension])
+        return np.full(len(points), _uniform_density(self.dimension))
 
     def sample(self, uniforms: Array) -> Array:
-        """Archimedes: on the sphere, height and longitude are independent and uniform."""
+        """On S^2 by Archimedes: height and longitude are independent and uniform."""
         check_uniforms(uniforms, self.space)
+        if self.dimension > 3:
+            return _at_polar_angle((0.0,) * (self.dimension - 1) + (1.0,), 0.0, uniforms)
         if self.dimension == 2:
             return circle.at_angle((1.0, 0.0), circle.uniform_angle(uniforms[:, 1]))
         return _at_height((0.0, 0.0, 1.0), 2 * uniforms[:, 1] - 1, uniforms[:, 2])
@@ -63,19 +61,18 @@ class VonMisesFisher:
     mean: tuple[float, ...]
     concentration: float
 
-    def __post_init__(self) -> None:
-        """Check the dimension."""
-        _check_sphere(self, len(self.mean))
-
     @property
     def space(self) -> Sphere:
-        """S^1 or S^2."""
+        """S^{d-1}."""
         return Sphere(len(self.mean))
 
     def density(self, points: Array) -> Array:
         """e^{c <x,m>} / (2 pi I_0(c)) on S^1, c e^{c (<x,m> - 1)} / (2 pi (1 - e^{-2c})) on S^2."""
         check_points(points, self.space)
         c = self.concentration
+        if self.space.dimension > 3:
+            log_mass = PolarAngle(self.space.dimension, c).log_mass
+            return np.exp(c * (points @ self.mean - 1) - log_mass)
         if self.space.dimension == 2:
             square = ((points - np.asarray(self.mean)) ** 2).sum(axis=1)  # 2 - 2 <x, m>
             return np.exp(-c * (square / 2)) / (2 * np.pi * i0e(c))
@@ -87,6 +84,8 @@ class VonMisesFisher:
         """On S^2, t = <x, m> has the distribution (e^{c(t-1)} - e^{-2c}) / (1 - e^{-2c})."""
         check_uniforms(uniforms, self.space)
         c, u = self.concentration, uniforms[:, 1]
+        if self.space.dimension > 3:
+            return _at_polar_angle(self.mean, c, uniforms)
         if self.space.dimension == 2:
             return circle.at_angle(self.mean, circle.von_mises_angle(c, u))
         if c == 0:
@@ -108,20 +107,16 @@ class PoissonKernel:
 
     vector: tuple[float, ...]
 
-    def __post_init__(self) -> None:
-        """Check the dimension."""
-        _check_sphere(self, len(self.vector))
-
     @property
     def space(self) -> Sphere:
-        """S^1 or S^2."""
+        """S^{d-1}."""
         return Sphere(len(self.vector))
 
     def density(self, points: Array) -> Array:
         """((1 - |a|^2) / |x - a|^2)^{d-1} / |S^{d-1}|."""
         check_points(points, self.space)
         a, d = np.asarray(self.vector), len(self.vector)
-        return ((1 - a @ a) / ((points - a) ** 2).sum(axis=1)) ** (d - 1) / _AREA[d]
+        return ((1 - a @ a) / ((points - a) ** 2).sum(axis=1)) ** (d - 1) * _uniform_density(d)
 
     def sample(self, uniforms: Array) -> Array:
         """The conformal map x = (1 - |a|^2)/|u + a|^2 (u + a) + a of a uniform u."""
@@ -131,7 +126,7 @@ class PoissonKernel:
             length = math.hypot(*self.vector)
             axis = (self.vector[0] / length, self.vector[1] / length) if length else (1.0, 0.0)
             return circle.at_angle(axis, circle.poisson_angle(length, uniforms[:, 1]))
-        shifted = Uniform().sample(uniforms) + a
+        shifted = Uniform(len(a)).sample(uniforms) + a
         points = (1 - a @ a) / (shifted**2).sum(axis=1)[:, None] * shifted + a
         return points / np.linalg.norm(points, axis=1)[:, None]
 
@@ -147,6 +142,9 @@ class ZonalHarmonic:
         degree: k >= 1.
         amplitude: In [-1, 1], relative to the uniform density.
         axis: Unit vector.
+
+    Raises:
+        ValueError: On spheres of d > 3.
     """
 
     degree: int
@@ -155,7 +153,11 @@ class ZonalHarmonic:
 
     def __post_init__(self) -> None:
         """Check the dimension."""
-        _check_sphere(self, len(self.axis))
+        if len(self.axis) not in _AREA:
+            raise ValueError(
+                f"ZonalHarmonic: the dimension is {len(self.axis)}; it must be 2, for the circle, "
+                "or 3, for the sphere"
+            )
 
     @property
     def space(self) -> Sphere:
@@ -185,12 +187,27 @@ class ZonalHarmonic:
         return _at_height(self.axis, circle.bisect(distribution, u, -1.0, 1.0), uniforms[:, 2])
 
 
-def _check_sphere(measure: object, dimension: int) -> None:
-    if dimension not in _AREA:
-        raise ValueError(
-            f"{type(measure).__name__}: the dimension is {dimension}; it must be 2, for the "
-            "circle, or 3, for the sphere"
-        )
+def _uniform_density(dimension: int) -> float:
+    """One over the area of S^{d-1}."""
+    return 1 / _AREA[dimension] if dimension in _AREA else float(np.exp(-log_area(dimension)))
+
+
+def _at_polar_angle(mean: tuple[float, ...], concentration: float, uniforms: Array) -> Array:
+    """Points of S^{d-1}, d > 3, of the density e^{c <x, m>}.
+
+    The second uniform number makes the angle from m, the others a normal vector in R^{d-1}, whose
+    direction is uniform; a reflection takes the last coordinate axis to m.
+    """
+    angle = PolarAngle(len(mean), concentration).quantile(uniforms[:, 1])
+    across = ndtri(np.clip(uniforms[:, 2:], _LEAST, _MOST))
+    across *= (np.sin(angle) / np.linalg.norm(across, axis=1))[:, None]
+    points = np.column_stack([across, np.cos(angle)])
+    normal = -np.asarray(mean)
+    normal[-1] += 1
+    if (square := normal @ normal) == 0:
+        return points
+    reflected: Array = points - 2 / square * np.outer(np.einsum("ij,j->i", points, normal), normal)
+    return reflected
 
 
 def _at_height(axis: tuple[float, ...], height: Array, turn: Array) -> Array:

@@ -57,7 +57,7 @@ Covariance = Annotated[
 
 
 class Uniform(Table):
-    r"""The uniform measure, of density $1/2\pi$ or $1/4\pi$."""
+    r"""The uniform measure."""
 
     spaces: ClassVar = ("sphere",)
     kind: Literal["uniform"] = "uniform"
@@ -100,7 +100,7 @@ class PoissonKernel(Table):
 class Harmonic(Table):
     r"""The uniform density times $1+\text{amplitude}\,P_k(\langle x, axis\rangle)$.
 
-    Here $P_k(1) = 1$; on the circle $\cos k\theta$ stands in place of $P_k$.
+    Here $P_k(1) = 1$; on the circle $\cos k\theta$ stands in place of $P_k$. For d = 2 and 3.
     """
 
     spaces: ClassVar = ("sphere",)
@@ -179,7 +179,8 @@ def _of_the_space(kinds: Mapping[str, Any]) -> BeforeValidator:
         allowed = [name for name, one in kinds.items() if space.kind in one.spaces]
         where = f" with space.kind = {space.kind!r}"
         if space.kind == "sphere" and space.dimension > 3:
-            allowed, where = ["tokens"], f" with space.dimension = {space.dimension} on a sphere"
+            allowed.remove("harmonic")
+            where = f" with space.dimension = {space.dimension} on a sphere"
         if kind in allowed:
             return table
         why, near = (where, "") if kind in kinds else ("", suggestion(kind, allowed))
