@@ -73,11 +73,6 @@ def test_heads_of_a_wrong_kind(heads):
         Attention(heads=heads)
 
 
-def test_values_relative_twice():
-    with pytest.raises(ValueError, match="relative"):
-        Attention(relative=True).rescaled(1.0)
-
-
 @pytest.mark.parametrize("law", ["softmax", "l2", "unnormalised"])
 def test_the_matrix_ignores_what_weighs_nothing(law):
     attention = Attention(law, 0.1 if law == "unnormalised" else 1.0)
