@@ -4,10 +4,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.format import open_memmap
 from pydantic import AfterValidator, ValidationInfo, model_validator
 
 from meanformer.arrays import Array
+from meanformer.simulation.case.array_files import ArrayFileError, read_array
 from meanformer.simulation.case.errors import refusal
 from meanformer.simulation.case.space import Points, space_in
 from meanformer.simulation.case.types import Path, Table
@@ -16,15 +16,11 @@ _UNIT_TOLERANCE = 1e-6  # how far the norm of a given token may be from 1
 
 
 def _readable(path: str) -> str:
-    need = "must be a .npy file of numbers, one row a token, at least one"
     try:
-        tokens = open_memmap(path, mode="r")  # never unpickles
-    except OSError as error:
-        raise refusal(f"cannot read {path}: {error.strerror or error}; {need}") from None
-    except (ValueError, EOFError, SyntaxError):
-        raise refusal(f"{path} holds no array of numbers; {need}") from None
-    if tokens.dtype.kind not in "fiu":
-        raise refusal(f"{path} holds values of type {tokens.dtype}; {need}")
+        read_array(path)
+    except ArrayFileError as error:
+        need = "must be numbers, one row a token, at least one, in a file .npy or .csv, or in an "
+        raise refusal(f"{error}; {need}archive .npz:NAME or .safetensors:NAME") from None
     return path
 
 
@@ -34,9 +30,12 @@ class Tokens(Table):
     spaces: ClassVar = ("sphere", "euclidean")
     kind: Literal["tokens"] = "tokens"
     file: Annotated[Path, AfterValidator(_readable)] | None = None
-    """A ``.npy`` file of ``shape=(n, d)``, relative to the case file."""
+    """Of ``shape=(n, d)``, relative to the case file: ``.npy``, ``.csv``, ``.npz:NAME`` or
+    ``.safetensors:NAME``, of any precision."""
     points: Points | None = None
     """The tokens themselves, ``shape=(n, d)``: unit vectors on the sphere."""
+    normalise: bool = False
+    """On the sphere: rows of any length but 0 are divided by it."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -60,8 +59,7 @@ class Tokens(Table):
     def _raw(self) -> npt.NDArray[Any]:
         if self.file is None:
             return np.array(self.points, dtype=np.float64)
-        tokens: npt.NDArray[Any] = open_memmap(self.file, mode="r")  # never unpickles
-        return tokens
+        return read_array(self.file)
 
     @model_validator(mode="after")
     def _in_the_space(self, info: ValidationInfo) -> Self:
@@ -80,7 +78,11 @@ class Tokens(Table):
         if space.kind == "sphere":
             lengths = np.linalg.norm(tokens, axis=1)
             held = np.abs(lengths - 1.0) <= _UNIT_TOLERANCE  # false for nan
-            need = f"must be a finite unit vector to {_UNIT_TOLERANCE:g}"
+            need = f"must be a finite unit vector to {_UNIT_TOLERANCE:g}, or 'normalise' be true"
+            if self.normalise:
+                held, need = (lengths > 0) & np.isfinite(lengths), "must be finite, and not zero"
+        elif self.normalise:
+            raise refusal("true is for spheres; must be false in this space", "normalise")
         else:
             lengths = np.abs(tokens).max(axis=1)
             held = np.isfinite(lengths)

@@ -21,7 +21,6 @@ from meanformer.simulation.case.initial import (
     VonMisesFisher,
 )
 from meanformer.simulation.case.space import unit
-from meanformer.simulation.case.tokens import Tokens
 from meanformer.tests.simulation.case.wrong_cases import WRONG
 
 TWO_CAPS = Path(__file__).parents[3] / "cases" / "two-caps.toml"
@@ -340,107 +339,6 @@ class TestInitial:
             once = unit(tuple(vector.tolist()))
             assert np.linalg.norm(once) == pytest.approx(1.0, abs=1e-14)
             assert unit(once) == once
-
-
-class TestTokens:
-    @pytest.fixture
-    def tokens(self):
-        x = np.random.default_rng(1).normal(size=(5, 3))
-        return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-    def load(self, folder, particles="", file="tokens.npy"):
-        path = folder / "case.toml"
-        path.write_text(
-            f"attention.beta = 1\ntime.end = 1\ninitial.kind = 'tokens'\ninitial.file = '{file}'\n"
-            f"[particles]\n{particles}"
-        )
-        return Case.load(path)
-
-    def test_points(self, tokens):
-        data = minimal(initial={"kind": "tokens", "points": tokens})
-        case = Case.from_dict(data)
-        assert isinstance(case.initial, Tokens)
-        assert case.particles.number == case.initial.number == 5
-        np.testing.assert_allclose(case.initial.load(), tokens, rtol=1e-15)
-        assert reload(case) == case
-
-    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-    def test_file(self, tmp_path, monkeypatch, tokens, dtype):
-        np.save(tmp_path / "tokens.npy", tokens.astype(dtype))
-        case = self.load(tmp_path)
-        assert case.particles.number == 5
-        assert case.initial.file == str(tmp_path / "tokens.npy")
-        loaded = case.initial.load()
-        assert loaded.dtype == np.float64
-        np.testing.assert_allclose(np.linalg.norm(loaded, axis=1), 1.0, rtol=1e-15)
-        np.testing.assert_allclose(loaded, tokens, atol=1e-6)
-        (tmp_path / "elsewhere").mkdir()
-        monkeypatch.chdir(tmp_path / "elsewhere")
-        assert reload(case) == case
-
-    def test_file_relative_to_a_relative_case(self, tmp_path, monkeypatch, tokens):
-        np.save(tmp_path / "tokens.npy", tokens)
-        monkeypatch.chdir(tmp_path)
-        assert self.load(Path(".")).initial.file == str(tmp_path / "tokens.npy")
-
-    def test_number_may_be_repeated(self, tmp_path, tokens):
-        np.save(tmp_path / "tokens.npy", tokens)
-        assert self.load(tmp_path, "number = 5").particles.number == 5
-        with pytest.raises(CaseError, match=r"particles\.number: 6 .* must be 5"):
-            self.load(tmp_path, "number = 6")
-
-    @pytest.mark.parametrize(
-        ("content", "word"),
-        [
-            (np.array([{}, None], dtype=object), "no array"),
-            (np.eye(3) > 0, "type bool"),
-            (np.eye(3).astype(complex), "type complex"),
-            (np.eye(4), "shape"),
-            (np.ones(3), "shape"),
-            (np.array(1.0), "shape"),
-            (np.zeros((0, 3)), "(n >= 1|at least one)"),
-            (np.array([[1.0, 0, 0], [np.nan, 0, 0]]), "row 1"),
-            (np.array([[1.0, 0, 0], [0, 0, 0]]), "row 1 has norm 0;"),
-            (np.array([[1.0 + 2e-6, 0, 0]]), "row 0"),
-            (b"", "no array"),
-            (b"x y z\n1 0 0\n", "no array"),
-            (b"PK\x03\x04broken", "no array"),
-            (b"\x93NUMPY\x01\x00\xff\xffgarbage", "no array"),
-        ],
-        ids=[
-            "objects",
-            "booleans",
-            "complex",
-            "four columns",
-            "a vector",
-            "a number",
-            "no rows",
-            "nan",
-            "zero",
-            "off the sphere",
-            "empty file",
-            "text",
-            "broken zip",
-            "broken header",
-        ],
-    )
-    def test_wrong_file(self, tmp_path, content, word):
-        if isinstance(content, bytes):
-            (tmp_path / "tokens.npy").write_bytes(content)
-        else:
-            np.save(tmp_path / "tokens.npy", content, allow_pickle=True)
-        with pytest.raises(CaseError, match=f"initial.file: .*{word}") as caught:
-            self.load(tmp_path)
-        assert len(caught.value.problems) == 1
-
-    def test_archive(self, tmp_path, tokens):
-        np.savez(tmp_path / "tokens.npz", tokens)
-        with pytest.raises(CaseError, match=r"initial\.file: .*no array"):
-            self.load(tmp_path, file="tokens.npz")
-
-    def test_folder(self, tmp_path):
-        with pytest.raises(CaseError, match=r"initial\.file: cannot read"):
-            self.load(tmp_path, file=".")
 
 
 class TestRoundTrip:
