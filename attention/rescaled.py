@@ -7,7 +7,8 @@ its parts on eigenspaces of positive and of other real parts, what is integrated
     y = e^{-t V_+} x,    y' = V ybar - V_+ y,    z = e^{-t V_-} y.
 
 Of layers one after another, z = Phi(t)^{-1} x with Phi' = V(t) Phi, and y = Psi(t)^{-1} x with
-Psi' = V_+(t) Psi; in y, the layer's V and V_+ are Psi^{-1} V Psi and Psi^{-1} V_+ Psi.
+Psi' = V_+(t) Psi. In y, a layer's matrices M are Psi^{-1} M Psi, with Psi of its start; and z = R y
+with R' = -R V_-, of these: Phi, whose condition grows with the gaps of the spectrum, is not formed.
 """
 
 from __future__ import annotations
@@ -22,15 +23,20 @@ from meanformer.arrays import Array
 from meanformer.attention.attention import Attention
 from meanformer.attention.heads import Head
 from meanformer.attention.laws import LAWS
-from meanformer.attention.matrices import full, sum_of
+from meanformer.attention.matrices import full, spectral_norm, sum_of
 from meanformer.attention.schedule import Model
 from meanformer.errors import SolverError
 
-# V is cut into its parts where real parts leave the widest gap within this share of the largest.
-_NEAR_ZERO = 0.1
+# V is cut into its parts where real parts leave the widest gap within this share of the largest, or
+# of |V|: those of a defective zero are off by more than round-off.
+_NEAR_ZERO, _NEAR_ZERO_OF_NORM = 0.1, 1e-2
 #: Logits are squares of what e^{tV} makes, and must be finite: t times the largest real part of an
 #: eigenvalue of V may be as large.
 LARGEST_EXPONENT = 300.0
+# The norm of e^{tV} exceeds e to that by what V is off from a normal matrix, and steps end later.
+_CEILING = np.exp(LARGEST_EXPONENT + 40)
+# Layers with other eigenvectors thin y out in directions in which former ones expanded less.
+_LARGEST_CONDITION = 1e10
 
 
 class RescalingError(SolverError):
@@ -49,12 +55,15 @@ def positive_part(value: Array) -> Array:
         A matrix that commutes with V, ``shape=(d, d)``.
     """
     parts = np.linalg.eigvals(value).real
-    cut = _cut(parts)
+    cut = _cut(parts, spectral_norm(value))
     count = int(np.count_nonzero(parts > cut))
     if count in (0, len(parts)):
         return value * (count > 0)
-    # V - cut has its right half plane where V has parts above the cut.
-    shifted, basis, found = schur(value - cut * np.eye(len(value)), sort="rhp")
+    try:
+        # V - cut has its right half plane where V has parts above the cut.
+        shifted, basis, found = schur(value - cut * np.eye(len(value)), sort="rhp")
+    except np.linalg.LinAlgError:  # they cannot be told apart
+        return value
     triangular = shifted + cut * np.eye(len(value))
     upper, lower = triangular[:found, :found], triangular[found:, found:]
     # The projection on the first space along the other is [[1, X], [0, 0]] in this basis.
@@ -63,9 +72,9 @@ def positive_part(value: Array) -> Array:
     return value @ projection
 
 
-def _cut(parts: Array) -> float:
-    """Where to cut real parts in two: in the widest gap near zero."""
-    near = _NEAR_ZERO * np.abs(parts).max(initial=0.0)
+def _cut(parts: Array, norm: float) -> float:
+    """Where to cut real parts of a matrix of that norm in two: in the widest gap near zero."""
+    near = max(_NEAR_ZERO * np.abs(parts).max(initial=0.0), _NEAR_ZERO_OF_NORM * norm)
     inner = np.sort(parts[np.abs(parts) < near])
     edges = np.concatenate([[-near], inner, [near]])
     widest = int(np.argmax(np.diff(edges)))
@@ -80,13 +89,13 @@ class RescaledLayer:
         attention: The model that x follows, of a normalised law.
         start: When it begins.
         psi: Psi then, ``shape=(d, d)``.
-        phi: Phi then, likewise.
+        ratio: R then, likewise.
     """
 
     attention: Attention
     start: float
     psi: Array
-    phi: Array
+    ratio: Array
 
     @cached_property
     def value(self) -> Array:
@@ -99,6 +108,11 @@ class RescaledLayer:
         """The largest real part of an eigenvalue of V, or 0: x grows like e to that times t."""
         return max(0.0, float(np.linalg.eigvals(self.value).real.max()))
 
+    @property
+    def rate_of_contraction(self) -> float:
+        """The same of -V: z grows like e to that times t."""
+        return max(0.0, -float(np.linalg.eigvals(self.value).real.min()))
+
     @cached_property
     def expanding(self) -> Array:
         """V_+ of x, ``shape=(d, d)``."""
@@ -110,6 +124,11 @@ class RescaledLayer:
         return -_moved(self.expanding, self.psi)
 
     @cached_property
+    def _rest(self) -> Array:
+        """V_- in y, ``shape=(d, d)``."""
+        return _moved(self.value - self.expanding, self.psi)
+
+    @cached_property
     def _single_value(self) -> Array:
         """V in y, which commutes with e^{tV_+}, ``shape=(d, d)``."""
         return _moved(self.value, self.psi)
@@ -118,9 +137,9 @@ class RescaledLayer:
         """Psi, ``shape=(d, d)``."""
         return _exponential((time - self.start) * self.expanding) @ self.psi
 
-    def phi_at(self, time: float) -> Array:
-        """Phi, ``shape=(d, d)``."""
-        return _exponential((time - self.start) * self.value) @ self.phi
+    def ratio_at(self, time: float) -> Array:
+        """R, ``shape=(d, d)``."""
+        return self.ratio @ _exponential((self.start - time) * self._rest)
 
     def at(self, time: float) -> Attention:
         """The attention that gives V ybar to y: to be added to the drift."""
@@ -134,13 +153,11 @@ class RescaledLayer:
 
     def rescaled(self, points: Array, time: float) -> Array:
         """Z of points y, ``shape=(n, d)``."""
-        return points @ np.linalg.solve(self.phi_at(time), self.psi_at(time)).T
+        return points @ self.ratio_at(time).T
 
     def velocity(self, points: Array, rate: Array, time: float) -> Array:
         """The velocity z' of points y that have the rate y', ``shape=(n, d)`` each."""
-        psi = self.psi_at(time)
-        moved = rate @ psi.T + points @ (psi.T @ (self.expanding - self.value).T)
-        return moved @ np.linalg.inv(self.phi_at(time)).T
+        return (rate - points @ self._rest.T) @ self.ratio_at(time).T
 
 
 class Rescaled:
@@ -169,8 +186,13 @@ class Rescaled:
         """The layer at a time; at the moment of a change, the one that begins."""
         while (end := self.next_change(self._layers[-1].start)) <= time:
             last = self._layers[-1]
-            attention = self._model.during(end).at(end)
-            self._layers.append(RescaledLayer(attention, end, last.psi_at(end), last.phi_at(end)))
+            attention, psi = self._model.during(end).at(end), last.psi_at(end)
+            if not np.linalg.cond(psi) < _LARGEST_CONDITION:
+                raise RescalingError(
+                    f"value: layers until t = {end:g} expand some directions "
+                    f"{_LARGEST_CONDITION:g} times as much as others, too much to rescale the next"
+                )
+            self._layers.append(RescaledLayer(attention, end, psi, last.ratio_at(end)))
         return next(layer for layer in reversed(self._layers) if layer.start <= time)
 
     def next_change(self, time: float) -> float:
@@ -192,6 +214,6 @@ def _exponential(matrix: Array) -> Array:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         exponential = np.asarray(expm(matrix))
-    if not np.abs(exponential).max() < np.exp(LARGEST_EXPONENT):  # also where it is not a number
+    if not np.abs(exponential).max() < _CEILING:  # also where it is not a number
         raise RescalingError("value: e^{tV} exceeds double precision at this time")
     return exponential

@@ -22,17 +22,20 @@ from meanformer.particles.equation import TokenEquation
 _FIRST = 0.2
 # After as many steps their length is that of the dynamics, and no longer that of the start.
 _START = 100
-# No error below this share of the largest coordinate can be asked for.
-_ROUND_OFF = 1e-14
+# No error below this share of the largest coordinate can be asked for; tokens nearer to each other
+# than a tenth of it are in one place.
+_ROUND_OFF = 1e-13
+# A step shorter than that by this share still ends where the model jumps.
+_SLACK = 1e-9
 
 
 class ControlledSteps:
     """Steps of Dormand and Prince's pair, each as long as its error allows.
 
     No token's estimated error in a step exceeds the tolerance times the spread of all tokens: 1 on
-    the sphere; in R^d the root mean square distance from their mean, and of one token alone, from
-    the origin. A step may end beyond the time that was asked for: tokens inside of it follow from
-    its rates.
+    the sphere; in R^d the root mean square distance from their mean, and where all are in one
+    place, their largest coordinate. A step may end beyond the time that was asked for: tokens
+    inside of it follow from its rates.
 
     Args:
         equation: What moves the tokens.
@@ -119,28 +122,29 @@ class ControlledSteps:
             "cannot be met"
         )
         while True:
-            control.length = min(control.length, self._longest)
-            cut = time + control.length >= change
-            if cut:
-                control.length = change - time
-            dt = control.length
-            if time + dt / 8 == time:
+            proposed = min(control.length, self._longest)
+            dt = control.length = _fitted(proposed, change - time)
+            if not time + dt / 8 > time:
                 raise failure
             error = np.inf
             try:
-                step = self._try(state, time, dt, first)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    step = self._try(state, time, dt, first)
                 largest = float(np.linalg.norm(step.error(), axis=1).max(initial=0.0))
                 error = largest / allowed if np.isfinite(largest) else np.inf
             except AttentionDomainError as beyond:  # on every rank
                 failure = beyond
-            except RescalingError:  # likewise
+            except RescalingError as beyond:  # likewise
                 if time + dt <= until:
                     raise
+                failure = beyond
             if control.accepts(equation.comm.allreduce(error, op=MPI.MAX)):
                 break
             self.refused += 1
+        if dt < proposed:  # it says little of what is possible
+            control.length = max(control.length, proposed)
         self.steps += 1
-        self._end = change if cut else time + dt
+        self._end = change if dt == change - time else time + dt
         return step
 
     def _try(self, state: Array, time: float, dt: float, first: Array) -> DenseStep:
@@ -158,7 +162,8 @@ class ControlledSteps:
         """The rate where a step starts: that at the end of the last, unless the model jumped."""
         equation = self._equation
         if self._step is None:
-            rate, bound = equation.rate_and_bound(state, time)
+            with np.errstate(over="ignore", invalid="ignore"):
+                rate, bound = equation.rate_and_bound(state, time)
             fastest = equation.comm.allreduce(bound, op=MPI.MAX)
             self._control.length = _FIRST / max(fastest, 1.0)
             return rate
@@ -176,6 +181,14 @@ class ControlledSteps:
         mean = comm.allreduce((weights * state).sum(axis=0))
         squares = comm.allreduce(float((weights * (state - mean) ** 2).sum()))
         largest = comm.allreduce(float(np.abs(state).max(initial=0.0)), op=MPI.MAX)
-        if squares == 0:
+        spread = float(np.sqrt(squares))
+        if spread <= 0.1 * _ROUND_OFF * largest:
             return largest
-        return max(float(np.sqrt(squares)), _ROUND_OFF / self._tolerance * largest)
+        return max(spread, _ROUND_OFF / self._tolerance * largest)
+
+
+def _fitted(length: float, rest: float) -> float:
+    """A length no longer than what is left until the model jumps, and that leaves no sliver."""
+    if length * (1 + _SLACK) >= rest:
+        return rest
+    return rest / 2 if 2 * length > rest else length

@@ -6,8 +6,10 @@ from time import perf_counter
 
 from meanformer.mpi import MPI
 
+import numpy as np
+
 from meanformer.arrays import Array
-from meanformer.attention import Attention, Evaluator, Field, Model, Space
+from meanformer.attention import Attention, AttentionDomainError, Evaluator, Field, Model, Space
 from meanformer.attention.rescaled import Rescaled, RescaledLayer
 from meanformer.attention.variance import largest_variance
 
@@ -68,9 +70,15 @@ class TokenEquation:
         return self._known[2:]
 
     def field(self, state: Array, attention: Attention) -> Field:
-        """What attention says at the tokens brought to the space. Collective."""
+        """What attention says at the tokens brought to the space. Collective.
+
+        Raises:
+            AttentionDomainError: On every rank, if it is undefined at a token of any.
+        """
         began = perf_counter()
         x = self.space.retract(state)
+        if not self.comm.allreduce(bool(np.isfinite(x).all()), op=MPI.LAND):
+            raise AttentionDomainError("attention: tokens exceed double precision")
         evaluator = attention.prepare(x, x, self.space, self._tolerance, self.comm)
         evaluator.warm(self._evaluator)
         field = evaluator(self.weights)

@@ -100,7 +100,10 @@ class TokenSolver:
 
     @property
     def automatic_step(self) -> float:
-        """The longest safe step when the last one began; infinite before the first."""
+        """The longest safe step when the last one began; infinite before the first.
+
+        Of the adaptive integrator, the length of that step.
+        """
         return self._steps.length
 
     @property

@@ -57,8 +57,11 @@ class PolarAngle:
     @cached_property
     def _mode(self) -> float:
         """Where the density is largest: (d-2) cos t = c sin^2 t."""
-        a, c = self.dimension - 2, self.concentration
-        return float(np.arccos(2 * c / (a + np.hypot(a, 2 * c))))
+        if self.concentration == 0:
+            return np.pi / 2
+        share = (self.dimension - 2) / self.concentration
+        cosine = 2 / (share + np.hypot(share, 2))
+        return float(np.arctan2(np.sqrt(share * cosine), cosine))
 
     @cached_property
     def _log_largest(self) -> float:

@@ -1,4 +1,7 @@
-"""Measures to start from on the sphere S^{d-1}."""
+"""Measures to start from on the sphere S^{d-1}.
+
+Densities exceed double precision, and are infinite, where areas are that small: from d of about 440 on.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,8 @@ class VonMisesFisher:
         c = self.concentration
         if self.space.dimension > 3:
             log_mass = PolarAngle(self.space.dimension, c).log_mass
-            return np.exp(c * (points @ self.mean - 1) - log_mass)
+            with np.errstate(over="ignore"):
+                return np.exp(c * (points @ self.mean - 1) - log_mass)
         if self.space.dimension == 2:
             square = ((points - np.asarray(self.mean)) ** 2).sum(axis=1)  # 2 - 2 <x, m>
             return np.exp(-c * (square / 2)) / (2 * np.pi * i0e(c))
@@ -116,7 +120,11 @@ class PoissonKernel:
         """((1 - |a|^2) / |x - a|^2)^{d-1} / |S^{d-1}|."""
         check_points(points, self.space)
         a, d = np.asarray(self.vector), len(self.vector)
-        return ((1 - a @ a) / ((points - a) ** 2).sum(axis=1)) ** (d - 1) * _uniform_density(d)
+        ratio = (1 - a @ a) / ((points - a) ** 2).sum(axis=1)
+        if d in _AREA:
+            return ratio ** (d - 1) / _AREA[d]
+        with np.errstate(over="ignore"):
+            return np.exp((d - 1) * np.log(ratio) - log_area(d))
 
     def sample(self, uniforms: Array) -> Array:
         """The conformal map x = (1 - |a|^2)/|u + a|^2 (u + a) + a of a uniform u."""
@@ -189,7 +197,10 @@ class ZonalHarmonic:
 
 def _uniform_density(dimension: int) -> float:
     """One over the area of S^{d-1}."""
-    return 1 / _AREA[dimension] if dimension in _AREA else float(np.exp(-log_area(dimension)))
+    if dimension in _AREA:
+        return 1 / _AREA[dimension]
+    with np.errstate(over="ignore"):
+        return float(np.exp(-log_area(dimension)))
 
 
 def _at_polar_angle(mean: tuple[float, ...], concentration: float, uniforms: Array) -> Array:
@@ -200,14 +211,16 @@ def _at_polar_angle(mean: tuple[float, ...], concentration: float, uniforms: Arr
     """
     angle = PolarAngle(len(mean), concentration).quantile(uniforms[:, 1])
     across = ndtri(np.clip(uniforms[:, 2:], _LEAST, _MOST))
+    across[:, 0] += ~across.any(axis=1)  # any direction, if all of them are 0
     across *= (np.sin(angle) / np.linalg.norm(across, axis=1))[:, None]
     points = np.column_stack([across, np.cos(angle)])
-    normal = -np.asarray(mean)
+    # Of the last axis e and m, of which the farther one from -m or m is reflected.
+    sign = 1.0 if mean[-1] > 0 else -1.0
+    normal = sign * np.asarray(mean)
     normal[-1] += 1
-    if (square := normal @ normal) == 0:
-        return points
-    reflected: Array = points - 2 / square * np.outer(np.einsum("ij,j->i", points, normal), normal)
-    return reflected
+    heights = np.einsum("ij,j->i", points, normal)
+    reflected: Array = points - 2 / (normal @ normal) * np.outer(heights, normal)
+    return -sign * reflected
 
 
 def _at_height(axis: tuple[float, ...], height: Array, turn: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 from meanformer.mpi import MPI
@@ -53,7 +54,7 @@ def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
             space=space_of(case.space),
             comm=comm,
             step=step,
-            integrator=case.particles.integrator,
+            integrator=case.particles.integrator or "adaptive",
             tolerance=case.particles.tolerance,
             rescaled=case.space.rescaled,
         )
@@ -72,23 +73,35 @@ def _check_growth(case: Case, model: Model) -> None:
     """Refuse runs of tokens that would leave double precision by their values alone.
 
     Raises:
-        CaseError: If e^{tV} does.
+        CaseError: If e^{tV} does, or e^{-tV} where tokens are rescaled.
     """
     space, end = case.space, case.time.end
     is_random = case.attention.random_values is not None
     if space.kind == "sphere" or is_random or not LAWS[case.attention.law].normalised:
         return
-    layers, time, exponent = Rescaled(model, space.dimension), 0.0, 0.0
+    layers, time, expansion, contraction = Rescaled(model, space.dimension), 0.0, 0.0, 0.0
     while time < end:
-        rate, next_change = layers.during(time).rate_of_growth, layers.next_change(time)
-        room = LARGEST_EXPONENT - exponent
-        if rate * (min(next_change, end) - time) > room:
+        layer, next_change = layers.during(time), layers.next_change(time)
+        fastest = layer.rate_of_growth
+        room = LARGEST_EXPONENT - expansion
+        if space.rescaled and layer.rate_of_contraction > fastest:
+            fastest, room = layer.rate_of_contraction, LARGEST_EXPONENT - contraction
+        if fastest * (min(next_change, end) - time) > room:
+            latest = _rounded_down(time + room / fastest)
             advice = "" if space.rescaled else "; late times are what space.rescaled is for"
             raise CaseError(
                 [
-                    f"time.end: {end!r} is not allowed: tokens grow like e^(tV), beyond double "
-                    f"precision; must be at most {time + room / rate:.4g}{advice}"
+                    f"time.end: {end!r} is not allowed: tokens grow beyond double precision by "
+                    f"e^(tV) alone; must be at most {latest:g}{advice}"
                 ]
             )
-        exponent += rate * (next_change - time)
+        length = min(next_change, end) - time
+        expansion += layer.rate_of_growth * length
+        contraction += layer.rate_of_contraction * length
         time = next_change
+
+
+def _rounded_down(number: float) -> float:
+    """A positive number to four digits."""
+    unit = 10.0 ** (math.floor(math.log10(number)) - 3)
+    return math.floor(number / unit) * unit

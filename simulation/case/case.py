@@ -130,6 +130,10 @@ class Case(Table):
                 raise refusal("missing; must have at least one of the tables [pde], [particles]")
             return None
         noise, initial = info.data.get("noise"), info.data.get("initial")
+        attention = info.data.get("attention")
+        if attention is not None:
+            jumps = LAWS[attention.law].of_tokens
+            particles = particles.with_defaults({"integrator": "rk4" if jumps else "adaptive"})
         if noise is not None and noise.temperature > 0:
             raise refusal(
                 "not supported in this version with noise.temperature > 0; "

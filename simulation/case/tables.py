@@ -128,10 +128,10 @@ class ParticlesTable(Table):
     """Of every random number; token i depends on the seed and i alone."""
     sampling: Literal["iid"] = "iid"
     """Independent draws from the initial measure."""
-    integrator: Integrator = "adaptive"
-    """Steps by their estimated errors (Dormand-Prince 5(4)), whose lengths do not depend on
-    samples; or ``"rk4"``: the classical Runge-Kutta method, in steps by a bound of the velocity's
-    derivative."""
+    integrator: Integrator | None = None
+    """``"adaptive"``, steps by their estimated errors (Dormand-Prince 5(4)), whose lengths do not
+    depend on samples; or ``"rk4"``: the classical Runge-Kutta method, in steps by a bound of the
+    velocity's derivative, which is the default of the hardmax law, whose velocity jumps."""
     tolerance: float = Field(default=1e-6, ge=1e-13, le=1e-2)
     """Of ``"adaptive"``: the error of one step, over the spread of the tokens (1 on the sphere)."""
 

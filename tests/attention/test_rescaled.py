@@ -179,3 +179,36 @@ class TestRefuses:
     def test_times_at_which_the_exponential_overflows(self):
         with pytest.raises(RescalingError, match="exceeds"):
             run(Attention(value=100.0), uniform(1, (3, 2)), 10.0, tolerance=1e-4)
+
+
+class TestVeryLateTimes:
+    TURN = np.array([[0.6, 0.8], [-0.8, 0.6]])
+
+    @pytest.mark.parametrize("time", [10.0, 30.0, 100.0])
+    @pytest.mark.parametrize("values", [(1.348, -0.068), (1.0, -1.0), (1.0, 0.5)])
+    def test_z_keeps_its_digits(self, values, time):
+        # Tokens at one place stay there in z, for any V.
+        value = self.TURN @ np.diag(values) @ self.TURN.T
+        layer = Rescaled(Attention(value=value), 2).during(0.0)
+        smaller = min(0.0, *values)
+        axis = self.TURN[:, [int(np.argmin(values))]]
+        wanted = np.eye(2) + (np.exp(-time * smaller) - 1) * axis @ axis.T
+        assert np.abs(layer.ratio_at(time) - wanted).max() < 1e-13 * np.abs(wanted).max() * time
+
+    def test_a_defective_zero_is_not_cut(self):
+        basis = np.random.default_rng(3).normal(size=(3, 3))
+        value = basis @ np.diag([1.0, 1.0], 1) @ np.linalg.inv(basis)
+        norm = np.linalg.norm(value, 2)
+        assert np.linalg.norm(positive_part(value), 2) <= 1.01 * norm
+        x = run(Attention(value=value), uniform(1, (8, 3), 1.0), 2.0, rescaled=False).points
+        z = run(Attention(value=value), uniform(1, (8, 3), 1.0), 2.0).points
+        assert np.abs(z @ expm(2.0 * value).T - x).max() < 1e-6 * np.abs(x).max()
+
+    def test_eigenvalues_that_cannot_be_told_apart(self):
+        value = np.array([[1.0, 1.0, -1.0], [-1.0, -1.0, -1.0], [0.0, 0.0, 0.0]])
+        assert np.all(np.isfinite(run(Attention(value=value), uniform(1, (5, 3)), 1.0).points))
+
+    def test_layers_too_thin_are_refused(self):
+        model = Schedule([Attention(value=np.diag([2.0, 0.5])), Attention(value=HYPERPLANES)], 20.0)
+        with pytest.raises(RescalingError, match="expand some directions"):
+            run(model, uniform(1, (5, 2)), 25.0)

@@ -7,6 +7,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from meanformer.attention import Attention, Euclidean, Schedule, Sphere
+from meanformer.errors import SolverError
 from meanformer.integrators.embedded import DORMAND_PRINCE
 from meanformer.integrators.stepper import Rate
 from meanformer.particles import TokenSolver
@@ -196,6 +197,35 @@ def test_angles_on_the_circle_keep_their_sum():
 def test_no_step_is_longer_than_the_longest(on_sphere):
     solver = advance(solver_of(on_sphere(1, 4), Attention(), step=0.05), 1.0)
     assert solver.steps == 20
+
+
+class TestJumps:
+    def test_a_sum_of_steps_may_miss_it_by_round_off(self, on_sphere):
+        # 0.1 added eight times is less than 0.8.
+        model = Schedule([Attention(value=0.1), Attention(value=-0.1)], [0.8, 1.0])
+        solver = advance(solver_of(on_sphere(1, 5), model, step=0.1), 1.0)
+        assert solver.steps == 10
+
+    @pytest.mark.parametrize("rest", [1e-9, 1e-5])
+    def test_a_short_rest_does_not_shorten_what_follows(self, on_sphere, rest):
+        model = Schedule([Attention(), Attention(value=-1.0)], [15 + rest, 1.0])
+        solver = advance(solver_of(on_sphere(1, 5), model, step=0.1), 20.0)
+        assert solver.steps < 210
+
+
+class TestInOnePlace:
+    @pytest.mark.parametrize("number", [1, 6, 7, 8])
+    def test_tokens_move_as_one(self, number):
+        solver = solver_of(np.tile([[0.1, 0.3]], (number, 1)), Attention(value=-1.0), Euclidean(2))
+        advance(solver, 3.0)
+        assert np.allclose(solver.points, np.exp(-3) * np.array([0.1, 0.3]), rtol=1e-5, atol=0)
+        assert solver.steps < 40 and solver.refused_steps < 3
+
+
+def test_tokens_beyond_double_precision_stop():
+    solver = solver_of(np.full((2, 1), 1e10), Attention(value=1e300), Euclidean(1))
+    with pytest.raises(SolverError, match=r"double precision|too small|not positive"):
+        advance(solver, 1.0)
 
 
 class TestAlone:

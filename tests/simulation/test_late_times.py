@@ -88,12 +88,27 @@ def test_a_sphere_of_many_dimensions():
     assert np.abs(np.linalg.norm(everyone, axis=1) - 1).max() < 1e-15
 
 
+def test_contraction_is_what_rescaled_tokens_grow_by():
+    with pytest.raises(CaseError, match="must be at most 300"):
+        run(case(end=800.0, value=-1.0))
+    assert run(case(end=800.0, value=-1.0, rescaled=False)).status == "done"
+
+
+def test_hardmax_takes_bounded_steps():
+    wanted = case(1.0, attention={"law": "hardmax", "beta": 1.0, "value": -1.0}, rescaled=False)
+    assert wanted.particles.integrator == "rk4" and case().particles.integrator == "adaptive"
+    assert run(wanted).status == "done"
+
+
 @pytest.mark.parametrize("rescaled", [False, True])
 def test_a_run_that_would_leave_double_precision_is_refused(rescaled, tmp_path):
     with pytest.raises(CaseError, match=r"time\.end: 400\.0 .* must be at most 300") as caught:
         run(case(end=400.0, value=1.0, rescaled=rescaled), tmp_path / "run")
     assert ("space.rescaled" in str(caught.value)) is not rescaled
     assert not (tmp_path / "run").exists()
+    assert run(case(end=300.0, value=1.0)).status == "done"
+    with pytest.raises(CaseError, match=r"must be at most 222\.5"):
+        run(case(end=222.6, rescaled=rescaled))
     layers = [{"duration": 100.0, "value": 1.0}, {"duration": 300.0, "value": 0.5}]
     assert run(case(end=1.0, attention={"beta": 1.0, "layers": layers})).status == "done"
     with pytest.raises(CaseError, match="must be at most 500"):

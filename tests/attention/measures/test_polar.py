@@ -123,6 +123,23 @@ def test_extreme_numbers_give_points():
             assert np.linalg.norm(x) == pytest.approx(1, abs=1e-14)
 
 
+@pytest.mark.parametrize("c", [1e16, 1e100, 1.7e308])
+def test_any_concentration(c):
+    for dimension in (4, 64):
+        x = draw(VonMisesFisher(axis_in(dimension), c), count=50)
+        assert np.abs(x - axis_in(dimension)).max() < 1e-6
+
+
+def test_directions_of_no_length_are_any():
+    (x,) = VonMisesFisher(axis_in(5), 3.0).sample(np.full((1, 6), 0.5))
+    assert np.linalg.norm(x) == pytest.approx(1, abs=1e-14)
+
+
+def test_kernels_of_many_dimensions_are_no_nan():
+    kernel = PoissonKernel(tuple(0.3 * np.array(axis_in(1000))))
+    assert not np.any(np.isnan(kernel.density(draw(kernel, count=5))))
+
+
 def test_the_last_axis_may_be_the_mean():
     x = draw(VonMisesFisher((0.0, 0.0, 0.0, 1.0), 50.0))
     assert x[:, 3].mean() > 0.95

@@ -290,7 +290,8 @@ class TestTokens:
         assert np.array_equal(table.load(), table.load("sphere"))
         (problem,) = problems_of(CIRCLE, kind="tokens", points=[[0.6, 0.8], [0.6, 0.9]])
         assert problem == (
-            "initial.points[1]: has norm 1.08166538; must be a finite unit vector to 1e-06"
+            "initial.points[1]: has norm 1.08166538; must be a finite unit vector to 1e-06, "
+            "or 'normalise' be true"
         )
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
