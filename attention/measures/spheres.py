@@ -1,6 +1,7 @@
 """Measures to start from on the sphere S^{d-1}.
 
-Densities exceed double precision, and are infinite, where areas are that small: from d of about 440 on.
+Densities exceed double precision, and are infinite, where areas are that small: from d of about
+440 on.
 """
 
 from __future__ import annotations
