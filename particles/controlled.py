@@ -191,4 +191,4 @@ def _fitted(length: float, rest: float) -> float:
     """A length no longer than what is left until the model jumps, and that leaves no sliver."""
     if length * (1 + _SLACK) >= rest:
         return rest
-    return rest / 2 if 2 * length > rest else length
+    return rest / 2 if 2 * length > rest * (1 + _SLACK) else length

@@ -21,7 +21,8 @@ def build_model(table: AttentionTable, dimension: int, end: float) -> Model:
     attention = _attention(table, table)
     if random is None:
         return attention
-    count = max(1, math.ceil(end / random.duration - 1e-9))
+    # One more: steps that go beyond the end shall know the next change, as in a longer run.
+    count = 1 + max(1, math.ceil(end / random.duration - 1e-9))
     return random_values(attention, dimension, count, random.seed, random.scale, random.duration)
 
 

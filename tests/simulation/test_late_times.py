@@ -88,6 +88,18 @@ def test_a_sphere_of_many_dimensions():
     assert np.abs(np.linalg.norm(everyone, axis=1) - 1).max() < 1e-15
 
 
+@pytest.mark.mpi
+def test_a_longer_run_goes_on_across_a_change_of_random_layers(shared_tmp_path):
+    # The last step of the first part would go beyond its end, into a layer that it has no need of.
+    random = {"attention": {"beta": 2.0, "random_values": {"seed": 3, "duration": 0.5}}}
+    whole, parts = shared_tmp_path / "whole", shared_tmp_path / "parts"
+    uninterrupted = run(case(1.5, rescaled=False, **random), whole)
+    run(case(0.5, rescaled=False, **random), parts)
+    result = run(case(1.5, rescaled=False, **random), parts, resume=True)
+    for name, column in uninterrupted.particles.items():
+        assert np.array_equal(result.particles[name], column, equal_nan=True), name
+
+
 def test_contraction_is_what_rescaled_tokens_grow_by():
     with pytest.raises(CaseError, match="must be at most 300"):
         run(case(end=800.0, value=-1.0))
