@@ -21,8 +21,9 @@ ROOMS = {
     "pde": {"attention", "meshes", "integrators"},
     "particles": {"attention", "integrators"},
     "coupling": {"attention", "particles"},
-    "simulation": {"attention", "meshes", "integrators", "pde", "particles", "coupling"},
-    "scripts": {"attention", "meshes", "integrators", "pde", "particles", "simulation"},
+    "theory": {"attention"},
+    "simulation": {"attention", "meshes", "integrators", "pde", "particles", "coupling", "theory"},
+    "scripts": {"attention", "meshes", "integrators", "pde", "particles", "simulation", "theory"},
 }
 # Modules outside of pde and meshes that a run without a density never imports.
 OF_A_DENSITY = ("density", "mesh", "resolution_guard")
