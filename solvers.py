@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from meanformer.mpi import MPI
 
+import numpy as np
+import numpy.typing as npt
+
 from meanformer.arrays import Array, Indices
 
 if TYPE_CHECKING:
@@ -159,4 +162,22 @@ class Tokens(MeasureSolver, Protocol):
 
         Raises:
             SolverError: On every rank, if it is undefined at a token of any.
+        """
+
+    def attention_matrix(self) -> Array:
+        """The attention matrix P of every head, this rank's rows, ``shape=(h, n, number)``.
+
+        Collective.
+
+        Raises:
+            SolverError: On every rank, if the velocity is undefined at a token of any.
+        """
+
+    def leaders(self) -> npt.NDArray[np.bool_]:
+        """Which tokens attend to themselves alone under the hardmax law, ``shape=(n,)``.
+
+        Collective.
+
+        Raises:
+            SolverError: On every rank, if tokens of any are not finite.
         """

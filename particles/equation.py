@@ -7,11 +7,15 @@ from time import perf_counter
 from meanformer.mpi import MPI
 
 import numpy as np
+import numpy.typing as npt
 
 from meanformer.arrays import Array
 from meanformer.attention import Attention, AttentionDomainError, Evaluator, Field, Model, Space
 from meanformer.attention.rescaled import Rescaled, RescaledLayer
 from meanformer.attention.variance import largest_variance
+
+# A mean of one point is off from it by no more than this share of the largest coordinate.
+_ROUND_OFF = 1e-14
 
 
 class TokenEquation:
@@ -76,15 +80,45 @@ class TokenEquation:
             AttentionDomainError: On every rank, if it is undefined at a token of any.
         """
         began = perf_counter()
-        x = self.space.retract(state)
-        if not self.comm.allreduce(bool(np.isfinite(x).all()), op=MPI.LAND):
-            raise AttentionDomainError("attention: tokens exceed double precision")
-        evaluator = attention.prepare(x, x, self.space, self._tolerance, self.comm)
+        evaluator = self._prepared(state, attention)
         evaluator.warm(self._evaluator)
         field = evaluator(self.weights)
         self._evaluator = evaluator
         self.seconds += perf_counter() - began
         return field
+
+    def matrix(self, state: Array, time: float) -> Array:
+        """The attention matrix P of every head, ``shape=(h, n_local, n)``. Collective.
+
+        It is the same in x and in y, whose logits are. Errors are those of ``field``.
+        """
+        return self._prepared(state, self.model.during(time).at(time)).matrix(self.weights)
+
+    def leaders(self, state: Array, time: float) -> npt.NDArray[np.bool_]:
+        """Tokens whose only maximiser is themselves, in every head: leaders (arXiv 2407.01602).
+
+        Of the hardmax law, whose Z is the mass of the maximisers. Collective; errors as for
+        ``field``.
+
+        Returns:
+            Whether each of this rank's tokens is one, ``shape=(n_local,)``.
+        """
+        evaluator = self._prepared(state, self.model.during(time).at(time))
+        x = self.space.retract(state)
+        largest = self.comm.allreduce(float(np.abs(x).max(initial=0.0)), op=MPI.MAX)
+        leading = np.ones(len(x), dtype=bool)
+        for sums in evaluator.sums(self.weights)[0]:
+            mean = sums.moment / sums.partition[:, None]
+            leading &= np.abs(mean - x).max(axis=1) <= _ROUND_OFF * largest
+            leading &= sums.partition * np.exp(sums.log_scale) < 1.5 * self.weights
+        return leading
+
+    def _prepared(self, state: Array, attention: Attention) -> Evaluator:
+        """Attention at the tokens brought to the space. Collective; errors as for ``field``."""
+        x = self.space.retract(state)
+        if not self.comm.allreduce(bool(np.isfinite(x).all()), op=MPI.LAND):
+            raise AttentionDomainError("attention: tokens exceed double precision")
+        return attention.prepare(x, x, self.space, self._tolerance, self.comm)
 
     @staticmethod
     def _rate(field: Field, state: Array, layer: Model | RescaledLayer) -> Array:

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from meanformer.mpi import MPI
 
 import numpy as np
+import numpy.typing as npt
 
 from meanformer.arrays import Array
 from meanformer.attention import Euclidean, Model, Space
@@ -121,6 +122,28 @@ class TokenSolver:
         if self._rescaled is None:
             return rate
         return self._rescaled.during(self.time).velocity(self._state, rate, self.time)
+
+    def attention_matrix(self) -> Array:
+        """The attention matrix P of every head, ``shape=(h, n_local, n)``. Collective.
+
+        Rows are this rank's, and columns all tokens in the order of their numbers. It is that of
+        x, also where tokens are z.
+
+        Raises:
+            AttentionDomainError: If the velocity is undefined at a token.
+        """
+        return self._equation.matrix(self._state, self.time)
+
+    def leaders(self) -> npt.NDArray[np.bool_]:
+        """Which tokens attend to themselves alone, in every head of the hardmax law. Collective.
+
+        Returns:
+            Of this rank's tokens, ``shape=(n_local,)``. See ``TokenEquation.leaders``.
+
+        Raises:
+            AttentionDomainError: If tokens are not finite.
+        """
+        return self._equation.leaders(self._state, self.time)
 
     def mass(self) -> float:
         """Sum of the weights over all ranks; nan if a token is not finite. Collective."""

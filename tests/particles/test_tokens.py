@@ -350,3 +350,34 @@ class TestRefusals:
     def test_tokens_out_of_the_space(self, tokens, reason):
         with pytest.raises(ValueError, match=reason):
             TokenSolver(tokens, Attention(), Sphere(3), MPI.COMM_WORLD).step(1.0)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("until", [0.0, 0.7])
+def test_the_attention_matrix_is_that_of_x(share, until):
+    # By its definition; also where tokens are z = e^{-tV} x, of eigenvalues of both signs.
+    value = np.array([[0.6, 0.8], [0.6, -0.4]])
+    query = np.array([[1.0, 0.3], [-0.2, 0.5]])
+    attention = Attention(beta=0.5, query=query, value=value)
+    start = np.random.default_rng(5).normal(size=(12, 2))
+    comm, options = MPI.COMM_WORLD, {"space": Euclidean(2), "comm": MPI.COMM_WORLD}
+    tokens = solve(share(start), attention, until, tolerance=1e-10, **options)
+    x = np.concatenate(comm.allgather(tokens.points))
+    weights = np.exp(0.5 * tokens.points @ query.T @ x.T)
+    expected = weights / weights.sum(axis=1, keepdims=True)
+    assert np.abs(tokens.attention_matrix()[0] - expected).max() < 1e-14
+    rescaled = solve(share(start), attention, until, rescaled=True, tolerance=1e-10, **options)
+    assert np.abs(rescaled.attention_matrix()[0] - expected).max() < 1e-8
+
+
+@pytest.mark.mpi
+def test_looking_at_the_matrix_changes_no_step(share):
+    start = share(np.random.default_rng(6).normal(size=(15, 2)))
+    seen, unseen = (
+        TokenSolver(start, Attention("sinkhorn"), Euclidean(2), MPI.COMM_WORLD) for _ in range(2)
+    )
+    for until in (0.1, 0.2, 0.3):
+        seen.attention_matrix()
+        for tokens in (seen, unseen):
+            advance(tokens, until)
+    assert np.array_equal(seen.points, unseen.points)
