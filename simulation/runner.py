@@ -22,11 +22,11 @@ from meanformer.simulation.controller import (
     integrate,
     sample_times,
 )
-from meanformer.simulation.observers.columns import Comparison, Observed
-from meanformer.simulation.observers.diagnostics import TokenDiagnostics
+from meanformer.simulation.observers.columns import Comparison
 from meanformer.simulation.observers.guards import MassGuard, StepGuard
 from meanformer.simulation.observers.interruption import Interruption
 from meanformer.simulation.observers.progress import TerminalProgress
+from meanformer.simulation.observers.token_diagnostics import ObservedTokens, TokenDiagnostics
 from meanformer.simulation.output.checkpoints import Checkpoints
 from meanformer.simulation.output.folder import new_folder, on_root
 from meanformer.simulation.output.resume import Start, find_start, take_over
@@ -199,7 +199,7 @@ def _observers(
     if scheme is not None:
         observers += [*scheme.limits(), scheme.diagnostics(tables["pde"])]
     if state.tokens is not None:
-        observed = Observed(state.tokens, None if case.space.rescaled else state.attention)
+        observed = ObservedTokens(state.tokens, state.attention, case.space.rescaled)
         observers.append(TokenDiagnostics(tables["particles"], observed))
     if case.compare is not None:
         observers.append(Comparison(tables["compare"]))

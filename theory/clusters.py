@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -71,10 +71,11 @@ def clusters(points: Array, linkage: float, weights: npt.ArrayLike | None = None
     if not linkage >= 0:
         raise ValueError(f"clusters: linkage is {linkage}; it must not be negative")
     count = len(points)
-    shares = np.full(count, 1 / count) if weights is None else np.asarray(weights, dtype=float)
-    if shares.shape != (count,) or not np.all((shares > 0) & np.isfinite(shares)):
+    given = np.ones(count) if weights is None else np.asarray(weights, dtype=float)
+    if given.shape != (count,) or not np.all((given > 0) & np.isfinite(given)):
         raise ValueError("clusters: weights must be positive, one for each point")
-    return _numbered(points, shares, _components(points, linkage))
+    found = _numbered(points, given, _components(points, linkage))
+    return replace(found, masses=found.masses / count) if weights is None else found
 
 
 def merged(before: Clusters, after: Clusters) -> list[tuple[int, ...]]:

@@ -23,13 +23,17 @@ Observed_contra = TypeVar("Observed_contra", bound="Observed", contravariant=Tru
 class Observed(Generic[S_co]):
     """A solver at a sample, with what several columns need of it.
 
-    The model is that of the solver's points: rescaled ones have none.
+    Args:
+        solver: The solver.
+        model: What its points x follow.
     """
 
     #: Whether its points are others at every sample.
     points_move = True
+    #: Whether its points are z, not x, and have no energy.
+    rescaled = False
 
-    def __init__(self, solver: S_co, model: Model | None) -> None:
+    def __init__(self, solver: S_co, model: Model) -> None:
         self.solver, self.model = solver, model
         self._prepared: InteractionEnergy | None = None
         self._energy: EnergyOfMeasure | None = None
@@ -40,7 +44,7 @@ class Observed(Generic[S_co]):
         It is evaluated once a sample, of the attention at the solver's time; where that changes
         at this time, of what begins.
         """
-        if self.model is None:
+        if self.rescaled:
             return None
         solver, time = self.solver, self.solver.time
         attention = self.model.during(time).at(time)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from meanformer.mpi import MPI
-
 import numpy as np
 
 from meanformer.attention import Sphere
 from meanformer.attention.transforms import circle, sphere
-from meanformer.simulation.observers.columns import Diagnostics, Observed, Part, Row, alone, empty
-from meanformer.solvers import MeasureSolver, Tokens, WeightedPoints
+from meanformer.simulation.observers.columns import Observed, Part, Row, alone
+from meanformer.solvers import MeasureSolver, WeightedPoints
 
 HARMONICS = 8
 _LARGEST_DIMENSION_OF_MOMENTS = 8
@@ -34,10 +32,10 @@ def moments(solver: WeightedPoints) -> Row:
     # Lengths on the sphere are of order one; in R^d any may be.
     width = np.trace(covariance)
     scale = 1.0 if isinstance(solver.space, Sphere) else np.sqrt(mean @ mean + width)
-    columns = {f"mean_{i + 1}": _rounded(mean[i], scale) for i in range(dimension)}
+    columns = {f"mean_{i + 1}": rounded(mean[i], scale) for i in range(dimension)}
     scale = 1.0 if isinstance(solver.space, Sphere) else width
     return columns | {
-        f"cov_{i + 1}{j + 1}": _rounded(covariance[i, j], scale)
+        f"cov_{i + 1}{j + 1}": rounded(covariance[i, j], scale)
         for i in range(dimension)
         for j in range(i, dimension)
     }
@@ -60,19 +58,10 @@ def harmonics(solver: WeightedPoints) -> Row:
         sizes = np.sqrt(4 * np.pi * power / (2 * np.arange(HARMONICS + 1) + 1))
     else:
         return {}
-    return {f"harmonic_{k}": _rounded(sizes[k]) for k in range(1, HARMONICS + 1)}
+    return {f"harmonic_{k}": rounded(sizes[k]) for k in range(1, HARMONICS + 1)}
 
 
-def spread(solver: WeightedPoints) -> Row:
-    """The largest distance |x_i - mean| of a point from the mean of its measure. Collective."""
-    points, comm = solver.points, solver.comm
-    mean = comm.allreduce(solver.weights @ points)
-    sizes = [np.linalg.norm(x, axis=1).max(initial=0.0) for x in (points - mean, points)]
-    distance, length = (comm.allreduce(size, op=MPI.MAX) for size in sizes)
-    return {"spread": _rounded(distance, length)}
-
-
-def _rounded(value: float, scale: float = 1.0) -> float:
+def rounded(value: float, scale: float = 1.0) -> float:
     """0 for what is nothing but the round-off of a sum of terms of a size."""
     return 0.0 if abs(value) < _ROUND_OFF * scale else float(value)
 
@@ -115,28 +104,3 @@ HARMONIC = Part[Observed[MeasureSolver]](
     },
     alone(harmonics),
 )
-
-#: The columns of ``particles.csv``; point masses have no density or entropy.
-OF_TOKENS: tuple[Part[Observed[Tokens]], ...] = (
-    TIME,
-    MASS,
-    Part(RANGE, empty("min", "max")),
-    ENERGY,
-    Part(ENTROPY, empty("entropy")),
-    MOMENTS,
-    HARMONIC,
-    Part(
-        {
-            "spread": r"$\max_i\lvert x_i-m\rvert$, the largest distance (on spheres along the "
-            "chord) of a token from the mean m of all: no two are farther apart than twice that, "
-            "and it tends to zero where they meet in one cluster"
-        },
-        alone(spread),
-    ),
-)
-
-
-class TokenDiagnostics(Diagnostics):
-    """Fill ``particles.csv``."""
-
-    parts = OF_TOKENS

@@ -14,7 +14,11 @@ from meanformer.simulation.studies.study import Expected, Row
 from meanformer.simulation.studies.variants import spell
 
 # Columns whose errors need not be a power of the size of the cells or of the number of tokens.
-_NO_POWERS = {"mass", "resolution", "halvings", "outflow", "spread"}
+_NO_POWERS = {"mass", "resolution", "halvings", "outflow", "spread"} | {
+    # Counts, and the mass of what is counted.
+    *("clusters", "largest_cluster", "vertices", "at_vertices", "hyperplanes"),
+    *("boolean_rows", "rank", "leaders"),
+}
 # An order this far above the largest expected is not believed, nor are neighbours this far apart.
 _LARGEST_EXCESS = 1.0
 _LARGEST_SPREAD = 1.0

@@ -7,7 +7,7 @@ import pytest
 import meanformer
 from meanformer.coupling import METRICS
 from meanformer.simulation.observers.density_diagnostics import OF_DENSITY
-from meanformer.simulation.observers.diagnostics import OF_TOKENS
+from meanformer.simulation.observers.token_diagnostics import OF_TOKENS
 
 DOCS = Path(meanformer.__file__).resolve().parent / "docs"
 TEXT = (DOCS / "output.md").read_text()

@@ -82,7 +82,7 @@ MODULES = {
     "Checkpoints": "output.checkpoints",
     "DensityDiagnostics": "observers.density_diagnostics",
     "DensityFields": "output.density_fields",
-    "TokenDiagnostics": "observers.diagnostics",
+    "TokenDiagnostics": "observers.token_diagnostics",
 }
 
 

@@ -14,7 +14,7 @@ import pytest
 import meanformer
 from meanformer.scripts.main import main
 from meanformer.simulation import Case, CaseError, run
-from meanformer.simulation.observers.diagnostics import TokenDiagnostics
+from meanformer.simulation.observers.token_diagnostics import TokenDiagnostics
 from meanformer.simulation.output.folder import locked
 from meanformer.tests.simulation.case.wrong_cases import WRONG
 
@@ -248,7 +248,7 @@ def test_an_error_on_one_rank_ends_all(rank, tmp_path):
     case.write_text(FULL)
     script = f"""
 from mpi4py import MPI
-from meanformer.simulation.observers.diagnostics import TokenDiagnostics
+from meanformer.simulation.observers.token_diagnostics import TokenDiagnostics
 sample = TokenDiagnostics.sample
 def fail(self, state):
     if state.time > 0.1 and state.comm.rank == {rank}:

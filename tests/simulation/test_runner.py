@@ -67,6 +67,7 @@ def read(path):
 MOMENTS = [f"mean_{i}" for i in (1, 2, 3)] + [f"cov_{ij}" for ij in (11, 12, 13, 22, 23, 33)]
 HARMONICS = [f"harmonic_{k}" for k in range(1, 9)]
 MORE_OF_DENSITY = ["free_energy", "dissipation", "resolution", "halvings"]
+MORE_OF_TOKENS = ["spread", "clusters", "largest_cluster", "boolean_rows", "rank"]
 COLUMNS = ["t", "mass", "min", "max", "energy", "entropy", *MOMENTS, *HARMONICS]
 
 
@@ -77,7 +78,7 @@ def test_a_run_writes_the_files_of_the_contract(folder):
     MPI.COMM_WORLD.barrier()
     for stem, columns in (("pde", result.pde), ("particles", result.particles)):
         table = read(folder / f"{stem}.csv")
-        more = MORE_OF_DENSITY if stem == "pde" else ["spread"]
+        more = MORE_OF_DENSITY if stem == "pde" else MORE_OF_TOKENS
         assert list(table) == COLUMNS + more == list(columns)
         assert [float(t) for t in table["t"]] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
         assert np.array_equal([float(v) for v in table["energy"]], columns["energy"])

@@ -129,6 +129,7 @@ class TestExpected:
             ("attention.beta", Quantity("pde.energy", "pde", ("energy",))),
             ("time.step", Quantity("particles.energy", "particles", ("energy",))),
             ("particles.number", Quantity("particles.spread", "particles", ("spread",))),
+            ("particles.number", Quantity("particles.clusters", "particles", ("clusters",))),
         ],
     )
     def test_where_theory_says_nothing(self, key, quantity):
