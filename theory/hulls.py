@@ -100,5 +100,5 @@ def _facets(points: Array) -> tuple[Indices, Array, Array]:
         signs = np.array([-1.0, 1.0])
         return np.sort(ends), signs[:, None], -signs * points[ends, 0]
     hull = ConvexHull(points)
-    equations = np.unique(hull.equations, axis=0)
-    return np.sort(hull.vertices).astype(np.int64), equations[:, :-1], equations[:, -1]
+    vertices = np.sort(hull.vertices).astype(np.int64)
+    return vertices, hull.equations[:, :-1], hull.equations[:, -1]

@@ -21,7 +21,7 @@ def case(end=3.0, value=HYPERPLANES, rescaled=True, **tables):
             "attention": {"beta": 1.0, "value": value},
             "initial": {"kind": "box", "lower": [-2.0, -1.0], "upper": [2.0, 3.0]},
             "particles": {"number": 23},
-            "time": {"end": end, "sample_every": 0.25},
+            "time": {"end": end, "sample_every": max(0.25, end / 50)},
             "output": {"fields": ["none"]},
         }
         | tables
