@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from meanformer.theory import leading
+from meanformer.theory.spectrum import leading, leading_space
 
 BASIS = np.array([[2.0, 1.0, 0.0], [-1.0, 1.0, 0.5], [0.3, 0.0, 1.0]])
 
@@ -58,3 +58,43 @@ def test_one_dimension():
 )
 def test_none_where_it_is_not_simple_and_positive(value):
     assert leading(value) is None
+
+
+def test_the_space_of_a_simple_one():
+    space = leading_space(with_eigenvalues(2.0, -1.5, 0.5))
+    assert space.eigenvalue == pytest.approx(2.0) and space.gap == pytest.approx(0.25)
+    assert space.right[:, 0] == pytest.approx(BASIS[:, 0] / np.linalg.norm(BASIS[:, 0]))
+    left = np.linalg.inv(BASIS)[0] * np.linalg.norm(BASIS[:, 0])
+    assert space.left[:, 0] == pytest.approx(left)
+
+
+def test_the_space_of_a_double_one():
+    value = with_eigenvalues(2.0, 2.0, -0.5)
+    space = leading_space(value)
+    assert space.multiplicity == 2 and space.gap == pytest.approx(0.75)
+    assert space.left.T @ space.right == pytest.approx(np.eye(2), abs=1e-12)
+    assert value @ space.right == pytest.approx(2 * space.right)
+    assert space.left.T @ value == pytest.approx(2 * space.left.T)
+
+
+def test_the_space_of_the_identity():
+    space = leading_space(3 * np.eye(3))
+    assert space.multiplicity == 3 and space.gap == 1 and space.eigenvalue == 3
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.array([[1.0, -1.0], [1.0, 1.0]]),  # complex
+        np.array([[1.0, 1.0], [0.0, 1.0]]),  # defective
+        np.zeros((2, 2)),
+    ],
+)
+def test_no_space(value):
+    assert leading_space(value).multiplicity == 0
+
+
+def test_one_of_the_same_modulus_leaves_no_gap():
+    assert leading_space(with_eigenvalues(2.0, -2.0, 0.5)).gap == 0
+    assert leading_space(with_eigenvalues(2.0, -2.0, 0.5)).eigenvalue == pytest.approx(2.0)
+    assert leading_space(with_eigenvalues(-2.0, 1.0, 0.5)).eigenvalue == pytest.approx(-2.0)
