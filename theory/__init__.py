@@ -1,17 +1,24 @@
-"""What theorems say of late times, and how far tokens are from it."""
+"""Late times: theorems with their hypotheses, and what measures how far tokens are from limits."""
 
 from meanformer.theory.attention_matrix import boolean_rows, numerical_rank
 from meanformer.theory.clusters import Clusters, clusters, merged
 from meanformer.theory.hulls import Hull
 from meanformer.theory.spectrum import Leading, leading
+from meanformer.theory.theorems import THEOREMS, predictions
+from meanformer.theory.theorems.base import Deviation, Prediction, Theorem
 
 __all__ = [
+    "THEOREMS",
     "Clusters",
+    "Deviation",
     "Hull",
     "Leading",
+    "Prediction",
+    "Theorem",
     "boolean_rows",
     "clusters",
     "leading",
     "merged",
     "numerical_rank",
+    "predictions",
 ]

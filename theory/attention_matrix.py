@@ -16,7 +16,7 @@ _SKETCHES, _LEFT = (64, 256), 0.01
 
 
 def boolean_rows(matrix: Array) -> npt.NDArray[np.bool_]:
-    """Which rows of an attention matrix are unit vectors, as in theorem 2.1 of arXiv 2305.05465.
+    """Which rows of an attention matrix are unit vectors, as in section 2 of arXiv 2305.05465.
 
     Args:
         matrix: P, ``shape=(m, n)``, or one for each head, ``shape=(h, m, n)``.

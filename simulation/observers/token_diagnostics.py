@@ -70,7 +70,7 @@ class ObservedTokens(Observed[Tokens]):
 
     @cached_property
     def leading(self) -> Leading | None:
-        """The leading eigenvalue of V for theorem 4.1 of arXiv 2305.05465; None where it has none.
+        """The leading eigenvalue of V for section 4 of arXiv 2305.05465; None where it has none.
 
         The theorem is one of normalised laws in R^d with a V that is constant in time.
         """
@@ -201,7 +201,7 @@ OF_TOKENS: tuple[Part[ObservedTokens], ...] = (
             "centres has",
             "at_vertices": "in $R^1$ to $R^3$: how many tokens are in the clusters at vertices. "
             "Where $V=I$ and $Q^TK>0$, nearly all z end there or in few other places of the "
-            "boundary ([arXiv 2305.05465](https://arxiv.org/abs/2305.05465), theorem 3.1)",
+            "boundary ([arXiv 2305.05465](https://arxiv.org/abs/2305.05465), section 3)",
         },
         _vertices,
     ),
@@ -211,7 +211,7 @@ OF_TOKENS: tuple[Part[ObservedTokens], ...] = (
             "a simple eigenvalue $\\lambda>0$ larger in modulus than all others: how many values "
             r"$\langle\psi,x_i\rangle$ has, with $\psi V=\lambda\psi$; of values, steps within 1 % "
             "of their largest distance from the mean make one. In the end there are at most three, "
-            r"if $\langle Q\varphi,K\varphi\rangle>0$ for $V\varphi=\lambda\varphi$ (theorem 4.1)"
+            r"if $\langle Q\varphi,K\varphi\rangle>0$ for $V\varphi=\lambda\varphi$ (section 4)"
         },
         _hyperplanes,
     ),
@@ -219,7 +219,7 @@ OF_TOKENS: tuple[Part[ObservedTokens], ...] = (
         {
             "boolean_rows": "for a normalised law and up to 2000 tokens: how many rows of the "
             "attention matrix P of x are within $10^{-6}$ of a unit vector in the maximum norm, in "
-            "every head. In $R^1$ with V, QK > 0, all or all but one in the end (theorem 2.1)",
+            "every head. In $R^1$ with V, QK > 0, all or all but one in the end (section 2)",
             "rank": "for the same: how many singular values of P are above $10^{-6}$ of the "
             "largest; of several heads, the largest number",
         },

@@ -1,0 +1,142 @@
+"""What theorems look at: a model with its start, and what a run leaves at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import expm
+
+from meanformer.arrays import Array
+from meanformer.attention import Attention, Model, Space
+from meanformer.attention.matrices import full, multiple_of_identity, sum_of
+from meanformer.attention.measures import Measure
+from meanformer.attention.measures.measure import uniform_numbers
+from meanformer.theory.theorems.hypotheses import Hypothesis, equal, given
+
+#: The columns of a table by name, ``shape=(samples,)`` each.
+Columns = Mapping[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """A model and what it starts from.
+
+    Attributes:
+        model: Attention as a function of time.
+        space: Where tokens live.
+        temperature: kappa, dimensionless.
+        tokens: All of them at t = 0, ``shape=(n, d)``; None without tokens.
+        measure: What the density or the tokens are drawn from at t = 0; None for listed tokens.
+        has_density: Whether a density is evolved.
+    """
+
+    model: Model
+    space: Space
+    temperature: float = 0.0
+    tokens: Array | None = None
+    measure: Measure | None = None
+    has_density: bool = False
+
+    @cached_property
+    def attention(self) -> Attention:
+        """The attention of the first layer."""
+        return self.model.during(0.0).at(0.0)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether there is no other layer."""
+        return bool(np.isinf(self.model.next_change(0.0)))
+
+    @property
+    def heads(self) -> int:
+        """How many heads there are."""
+        return len(self.attention.all_heads)
+
+    @cached_property
+    def value(self) -> Array:
+        """V, the sum over heads, ``shape=(d, d)``."""
+        total = sum_of([head.matrices[2] for head in self.attention.all_heads])
+        return full(total, self.space.dimension)
+
+    @cached_property
+    def product(self) -> Array:
+        """Beta Q^T K of the first head, ``shape=(d, d)``: logits are <x, beta Q^T K y>."""
+        head = self.attention.all_heads[0]
+        return self.attention.beta * full(head.product, self.space.dimension).T
+
+    @cached_property
+    def mean_length(self) -> float:
+        """|int x dmu| at t = 0: of a density to 0.01, by 100 000 samples."""
+        points = self.tokens
+        if points is None:
+            assert self.measure is not None
+            points = self.measure.sample(uniform_numbers(0, 100_000, 0, self.space))
+        return float(np.linalg.norm(points.mean(axis=0)))
+
+    def model_is(self, *laws: str) -> list[Hypothesis]:
+        """The hypotheses on the kind of model that most theorems share."""
+        return [
+            given(f"the law is {' or '.join(laws)}", self.attention.law in laws),
+            given("there is one head", self.heads == 1),
+            given("Q, K and V do not change with time", self.is_constant),
+        ]
+
+    def without_noise(self) -> Hypothesis:
+        """That kappa is 0."""
+        return Hypothesis("there is no noise", self.temperature, 0.0 - self.temperature, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class End:
+    """What a run leaves.
+
+    Attributes:
+        setting: What was run.
+        time: t at the end.
+        points: All tokens then, ``shape=(n, d)``; None without tokens.
+        rescaled: Whether they are z = e^{-tV} x.
+        matrix: Gives the attention matrix P then, ``shape=(h, n, n)``; None without tokens.
+        tables: Columns over the samples by the stem of their file: "pde", "particles".
+    """
+
+    setting: Setting
+    time: float
+    points: Array | None = None
+    rescaled: bool = False
+    matrix: Callable[[], Array] | None = None
+    tables: Mapping[str, Columns] = field(default_factory=dict)
+
+    @cached_property
+    def z(self) -> Array:
+        """The rescaled tokens, ``shape=(n, d)``."""
+        assert self.points is not None
+        if self.rescaled:
+            return self.points
+        return self.points @ expm(-self.time * self.setting.value).T
+
+    @property
+    def columns(self) -> Columns:
+        """The table of the density where there is one, else that of the tokens."""
+        return self.tables["pde" if self.setting.has_density else "particles"]
+
+    @property
+    def mean_length(self) -> float:
+        """|int x dmu|."""
+        dimension = self.setting.space.dimension
+        if self.points is not None and not self.setting.has_density:
+            return float(np.linalg.norm(self.points.mean(axis=0)))
+        return float(np.linalg.norm([self.columns[f"mean_{i + 1}"][-1] for i in range(dimension)]))
+
+
+def multiple(statement: str, matrix: Array) -> tuple[Hypothesis, float]:
+    """The hypothesis that a matrix is a multiple c I of the identity, and c."""
+    factor = float(np.trace(matrix)) / len(matrix)
+    size = np.abs(matrix).max(initial=0.0)
+    distance = np.abs(matrix - factor * np.eye(len(matrix))).max() / size if size > 0 else 0.0
+    exact = multiple_of_identity(matrix)
+    return equal(f"{statement} is a multiple of the identity", distance), (
+        factor if exact is None else exact
+    )

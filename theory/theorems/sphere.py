@@ -1,0 +1,162 @@
+"""Theorems on late times of tokens on spheres (arXiv 2312.10794, 2405.18273)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.integrate import solve_ivp
+from scipy.optimize import nnls
+
+from meanformer.arrays import Array
+from meanformer.attention import Sphere
+from meanformer.theory.theorems.base import Deviation, TokenTheorem
+from meanformer.theory.theorems.hypotheses import Hypothesis, equal, given, positive, sign
+from meanformer.theory.theorems.setting import End, Setting, multiple
+
+# Tokens have met where no chord to their mean is longer.
+_MET = 1e-2
+
+
+class SphericalTheorem(TokenTheorem):
+    """A theorem about tokens on spheres under one head with an exponential kernel."""
+
+    spaces = (Sphere,)
+    laws = ("softmax", "unnormalised")
+
+
+class _Meeting(SphericalTheorem):
+    """A theorem that says that all tokens meet."""
+
+    def limit(self, setting: Setting) -> str:
+        """One point."""
+        return "all tokens tend to one point"
+
+    def deviation(self, end: End) -> Deviation:
+        """The longest chord to the mean."""
+        assert end.points is not None
+        chords = np.linalg.norm(end.points - end.points.mean(axis=0), axis=1)
+        return Deviation("longest chord from a token to the mean", float(chords.max()), _MET)
+
+
+class Hemisphere(_Meeting):
+    """Tokens of an open hemisphere meet, whatever Q and K."""
+
+    name = "hemisphere"
+    source = "arXiv 2312.10794, section 6"
+
+    def of_the_numbers(self, setting: Setting) -> Sequence[Hypothesis]:
+        """V = c I, c > 0, and a direction e with <x_i, e> > 0 for all tokens."""
+        assert setting.tokens is not None
+        is_multiple, factor = multiple("V", setting.value)
+        depth = largest_depth(setting.tokens)
+        return [
+            is_multiple,
+            sign("V is positive", factor),
+            positive(
+                "tokens lie in an open hemisphere: the largest min_i <x_i, e>", depth, least=1e-3
+            ),
+        ]
+
+
+class Consensus(_Meeting):
+    """From almost every start in three dimensions or more, all tokens meet."""
+
+    name = "consensus"
+    source = "arXiv 2312.10794, 2405.18273"
+
+    def of_the_numbers(self, setting: Setting) -> Sequence[Hypothesis]:
+        """V = c I and beta Q^T K = a I, c > 0 and a >= 0, in d >= 3."""
+        is_multiple, factor = multiple("V", setting.value)
+        of_product, slope = multiple("Q^T K", setting.product)
+        return [
+            given("d is at least 3", setting.space.dimension >= 3),
+            is_multiple,
+            sign("V is positive", factor),
+            of_product,
+            given("beta Q^T K is not negative", slope >= 0),
+        ]
+
+    def limit(self, setting: Setting) -> str:
+        """One point, perhaps late."""
+        return (
+            "all tokens tend to one point, for almost every start; at large beta they stay in "
+            "several clusters for times that grow exponentially with beta (2410.06833)"
+        )
+
+
+class Equiangular(SphericalTheorem):
+    """Tokens at equal angles, such as any two, keep them equal, by one equation."""
+
+    name = "equiangular"
+    source = "arXiv 2312.10794, section 6"
+
+    def of_the_numbers(self, setting: Setting) -> Sequence[Hypothesis]:
+        """V = c I and beta Q^T K = a I, and one inner product of all pairs."""
+        assert setting.tokens is not None
+        is_multiple, _ = multiple("V", setting.value)
+        of_product, _ = multiple("Q^T K", setting.product)
+        # More tokens than d + 1 are at no equal angles, and their products need no memory.
+        several = 2 <= len(setting.tokens) <= setting.space.dimension + 1
+        products = _products(setting.tokens) if several else np.array([0.0, np.inf])
+        return [
+            is_multiple,
+            of_product,
+            equal("all pairs of tokens have one inner product", float(np.ptp(products))),
+        ]
+
+    def limit(self, setting: Setting) -> str:
+        """The equation of the inner product."""
+        assert setting.tokens is not None
+        n, g = len(setting.tokens), float(_products(setting.tokens).mean())
+        _, c = multiple("V", setting.value)
+        _, a = multiple("Q^T K", setting.product)
+        if setting.attention.law == "softmax":
+            rate = f"/(e^({a:g} (1-g)) + {n - 1})"
+        else:
+            rate = f"e^({a:g} g)/{n}"
+        tends = "1" if c > 0 and 1 + (n - 1) * g > 1e-9 else f"{-1 / (n - 1):.4g}"
+        return (
+            f"all pairs keep one inner product g, from {g:.6g}, with "
+            f"g' = {2 * c:g} (1-g)(1+{n - 1}g){rate}: g tends to {tends}"
+        )
+
+    def deviation(self, end: End) -> Deviation:
+        """From the solution of that equation at the end."""
+        tokens = end.setting.tokens
+        assert tokens is not None and end.points is not None
+        n, law = len(tokens), end.setting.attention.law
+        _, c = multiple("V", end.setting.value)
+        _, a = multiple("Q^T K", end.setting.product)
+
+        def slope(time: float, g: Array) -> Array:
+            weight = 1 / (np.exp(a * (1 - g)) + n - 1) if law == "softmax" else np.exp(a * g) / n
+            return 2 * c * weight * (1 - g) * (1 + (n - 1) * g)
+
+        start = [float(_products(tokens).mean())]
+        exact = solve_ivp(slope, (0, end.time), start, rtol=1e-10, atol=1e-12, method="DOP853")
+        distance = np.abs(_products(end.points) - exact.y[0, -1]).max()
+        return Deviation("distance of inner products from g", float(distance), 1e-4)
+
+
+def largest_depth(points: Array) -> float:
+    """The largest min_i <x_i, e> of unit vectors e, where it is positive; else 0 to round-off.
+
+    It is the distance of the convex hull from 0: of its point p nearest to 0, p/|p| is e. The least
+    |X^T u|^2 + (1 - sum u)^2 over u >= 0 is at a multiple of the weights of p.
+
+    Args:
+        points: Unit vectors, ``shape=(n, d)``.
+    """
+    system = np.vstack([points.T, np.ones(len(points))])
+    right = np.zeros(len(system))
+    right[-1] = 1.0
+    weights, _ = nnls(system, right)
+    return float(np.linalg.norm(weights @ points) / weights.sum())
+
+
+def _products(points: Array) -> Array:
+    """<x_i, x_j> of all pairs i < j."""
+    rows, columns = np.triu_indices(len(points), 1)
+    products: Array = np.einsum("ij,ij->i", points[rows], points[columns])
+    return products
