@@ -11,7 +11,7 @@ from time import sleep
 from meanformer.mpi import MPI
 
 import meanformer
-from meanformer.scripts import converge, solve
+from meanformer.scripts import converge, predict, solve
 from meanformer.scripts.bench import command as bench
 from meanformer.simulation import CaseError
 
@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     solve.add_parser(verbs)
     converge.add_parser(verbs)
+    predict.add_parser(verbs)
     bench.add_parser(verbs)
     words = sys.argv[1:] if arguments is None else list(arguments)
     return _execute(parser.parse_args(words, argparse.Namespace(words=words)))

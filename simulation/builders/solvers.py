@@ -7,6 +7,7 @@ from functools import partial
 
 from meanformer.mpi import MPI
 
+from meanformer.arrays import Array
 from meanformer.attention import Model, Rescaled
 from meanformer.attention.laws import LAWS
 from meanformer.attention.rescaled import LARGEST_EXPONENT
@@ -32,7 +33,6 @@ def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
             initial density.
     """
     attention = build_model(case.attention, case.space.dimension, case.time.end)
-    dimension = case.space.dimension
     step = None if case.time.step == "auto" else case.time.step
 
     state, scheme = State(comm, attention), None
@@ -43,11 +43,6 @@ def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
         state.density = scheme.solver
     if case.particles is not None:
         _check_growth(case, attention)
-        number, seed = case.particles.number, case.particles.seed
-        if isinstance(case.initial, Tokens):
-            points = case.initial.load(case.space.kind)[share_of(number, comm)]
-        else:
-            points = sample_tokens(initial_measure(case.initial, dimension), number, seed, comm)
         solver = partial(
             TokenSolver,
             attention=attention,
@@ -58,7 +53,7 @@ def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
             tolerance=case.particles.tolerance,
             rescaled=case.space.rescaled,
         )
-        state.tokens = solver(points)
+        state.tokens = solver(initial_tokens(case, comm))
     if case.compare is not None:
         assert state.density is not None and state.tokens is not None
         wanted = [METRICS[name] for name in METRICS if name in (case.compare.metrics or ())]
@@ -67,6 +62,15 @@ def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
             state.ensemble = deal_out(state.tokens, systems, solver)
         state.metrics = [metric(state.density, state.tokens, state.ensemble) for metric in wanted]
     return state, scheme
+
+
+def initial_tokens(case: Case, comm: MPI.Intracomm) -> Array:
+    """This rank's share of the tokens of a case with ``[particles]`` at t = 0, ``shape=(n, d)``."""
+    assert case.particles is not None
+    number, seed = case.particles.number, case.particles.seed
+    if isinstance(case.initial, Tokens):
+        return case.initial.load(case.space.kind)[share_of(number, comm)]
+    return sample_tokens(initial_measure(case.initial, case.space.dimension), number, seed, comm)
 
 
 def _check_growth(case: Case, model: Model) -> None:
