@@ -3,7 +3,7 @@
 On the circle and the sphere: ``spheres`` (``circle``); in R^d: ``euclidean``; ``mixture`` of any.
 """
 
-from meanformer.attention.measures.euclidean import Box, Gaussian
+from meanformer.attention.measures.euclidean import Ball, Box, Gaussian
 from meanformer.attention.measures.measure import (
     UNIFORMS,
     Measure,
@@ -20,6 +20,7 @@ from meanformer.attention.measures.spheres import (
 
 __all__ = [
     "UNIFORMS",
+    "Ball",
     "Box",
     "Gaussian",
     "Measure",

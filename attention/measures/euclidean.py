@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.special import ndtri
+from scipy.special import gammainc, gammaln, ndtri
 
 from meanformer.arrays import Array
 from meanformer.attention.measures.measure import Spread, check_points, check_uniforms
@@ -65,8 +65,7 @@ class Gaussian:
     def sample(self, uniforms: Array) -> Array:
         """The points m + L z, with S = L L^T and z the normal quantiles of the uniform numbers."""
         check_uniforms(uniforms, self.space)
-        # Uniform numbers are multiples of 2^-53; the quantile of 0 is infinite.
-        normal = ndtri(np.maximum(uniforms[:, 1:], 2.0**-54))
+        normal = _normal(uniforms[:, 1:])
         coordinates = np.tile(np.array(self.mean, dtype=float)[:, None], len(uniforms))
         # Column by column: a matrix product rounds differently for another number of tokens.
         for j, column in enumerate(self._root.T):
@@ -145,6 +144,65 @@ class Box:
         return np.array(self.lower, dtype=float), np.array(self.upper, dtype=float)
 
 
+@dataclass(frozen=True)
+class Ball:
+    """The uniform measure of a ball, whose density jumps at its surface.
+
+    Densities exceed double precision, and are infinite, where volumes are that small.
+
+    Args:
+        centre: c, ``shape=(d,)``.
+        radius: r, a positive number, in the units of space.
+
+    Raises:
+        ValueError: The radius is not a positive number.
+    """
+
+    centre: Sequence[float]
+    radius: float
+
+    def __post_init__(self) -> None:
+        """Check the radius."""
+        if not 0 < self.radius < np.inf:
+            raise ValueError(f"Ball: radius is {self.radius}; it must be a positive number")
+
+    @cached_property
+    def space(self) -> Euclidean:
+        """R^d."""
+        return Euclidean(len(self.centre))
+
+    def density(self, points: Array) -> Array:
+        """One over the volume in the closed ball, 0 elsewhere."""
+        check_points(points, self.space)
+        d = self.space.dimension
+        with np.errstate(over="ignore"):
+            distances = np.linalg.norm((points - self._centre) / self.radius, axis=1)
+            # The volume is pi^{d/2} r^d / Gamma(d/2 + 1).
+            logarithm = d / 2 * np.log(np.pi) + d * np.log(self.radius) - gammaln(d / 2 + 1)
+            return np.where(distances <= 1, np.exp(-logarithm), 0.0)
+
+    def sample(self, uniforms: Array) -> Array:
+        """The points c + r F(|z|)^{1/d} z/|z|, z the normal quantiles of the uniform numbers.
+
+        F, the distribution function of |z|, is uniform and independent of the direction.
+        """
+        check_uniforms(uniforms, self.space)
+        d, normal = self.space.dimension, _normal(uniforms[:, 1:])
+        length = np.linalg.norm(normal, axis=1)
+        share = self.radius * gammainc(d / 2, length**2 / 2) ** (1 / d)
+        directions = normal / np.where(length > 0, length, 1.0)[:, None]
+        return self._centre + share[:, None] * directions
+
+    def moments(self) -> tuple[Array, Array]:
+        """Mean, ``shape=(d,)``, and covariance r^2/(d + 2) I, ``shape=(d, d)``."""
+        d = self.space.dimension
+        return self._centre, self.radius * self.radius / (d + 2) * np.eye(d)
+
+    @property
+    def _centre(self) -> Array:
+        return np.array(self.centre, dtype=float)
+
+
 @dataclass(frozen=True, eq=False)
 class LinearImage:
     """The image of a measure in R^d under x -> M x.
@@ -175,6 +233,12 @@ class LinearImage:
         """Mean, ``shape=(d,)``, and covariance, ``shape=(d, d)``."""
         mean, covariance = self.source.moments()
         return self.matrix @ mean, self.matrix @ covariance @ self.matrix.T
+
+
+def _normal(levels: Array) -> Array:
+    """Normal quantiles of uniform numbers; these are multiples of 2^-53, that of 0 is infinite."""
+    quantiles: Array = ndtri(np.maximum(levels, 2.0**-54))
+    return quantiles
 
 
 def covariance_fault(matrix: Array) -> str:

@@ -56,6 +56,8 @@ def initial_measure(table: Table, dimension: int) -> m.Measure:
             return m.Gaussian(table.mean, table.covariance)
         case c.Box():
             return m.Box(table.lower, table.upper)
+        case c.Ball():
+            return m.Ball(table.centre, table.radius)
         case c.Mixture():
             parts = tuple(initial_measure(part, dimension) for part in table.components)
             return m.Mixture(parts, tuple(part.weight for part in table.components))

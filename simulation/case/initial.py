@@ -160,7 +160,18 @@ class Box(Table):
         return self
 
 
-Density = Uniform | VonMisesFisher | PoissonKernel | Harmonic | Gaussian | Box
+class Ball(Table):
+    """One over the volume inside a ball; the density jumps at the surface."""
+
+    spaces: ClassVar = ("euclidean",)
+    kind: Literal["ball"] = "ball"
+    centre: Vector
+    """In the units of space."""
+    radius: Positive
+    """In the units of space."""
+
+
+Density = Uniform | VonMisesFisher | PoissonKernel | Harmonic | Gaussian | Box | Ball
 """A measure that has a density and may be a part of a mixture."""
 
 

@@ -4,11 +4,12 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import gamma, ndtr
 from scipy.stats import kstest, multivariate_normal
 
 from meanformer.attention import Euclidean
 from meanformer.attention.measures import (
+    Ball,
     Box,
     Gaussian,
     Mixture,
@@ -37,9 +38,24 @@ BOXES = {
     "thin": Box((0.0, 1e6), (1e-8, 2e6)),
     "cube": Box((-1.0, 0.0, 5.0), (1.0, 0.5, 9.0)),
 }
+BALLS = {
+    "segment": Ball((3.0,), 0.5),
+    "disk": Ball((-1.0, 4.0), 2.0),
+    "solid": Ball((1.0, 2.0, -3.0), 0.1),
+    "far": Ball((1e6, 1e6, 0.0), 1e-3),
+    "seven": Ball((0.0,) * 6 + (1.0,), 5.0),
+}
 LINE = Mixture((GAUSSIANS["line"], BOXES["interval"]), (3.0, 1.0))
 PLANE = Mixture((GAUSSIANS["plane"], Gaussian((4.0, 4.0), 0.5), Box((-1, -2), (1, 0))), (2, 1, 1))
-ALL = {**GAUSSIANS, **BOXES, "mixture of the line": LINE, "mixture of the plane": PLANE}
+ROUND = Mixture((BALLS["disk"], GAUSSIANS["plane"], Ball((4.0, 4.0), 1.0)), (2, 1, 1))
+ALL = {
+    **GAUSSIANS,
+    **BOXES,
+    **BALLS,
+    "mixture with balls": ROUND,
+    "mixture of the line": LINE,
+    "mixture of the plane": PLANE,
+}
 
 
 def draw(measure, count, seed=1):
@@ -131,6 +147,61 @@ class TestBox:
         assert np.abs(correlations).max() < 0.05
 
 
+@pytest.mark.parametrize("name", BALLS)
+class TestBall:
+    def test_density_is_one_over_the_volume_inside(self, name):
+        ball = BALLS[name]
+        d = len(ball.centre)
+        direction = np.random.default_rng(3).normal(size=(200, d))
+        direction /= np.linalg.norm(direction, axis=1)[:, None]
+        volume = np.pi ** (d / 2) / gamma(d / 2 + 1) * ball.radius**d
+        for share, inside in ((0.0, True), (0.5, True), (1 - 1e-6, True), (1 + 1e-6, False)):
+            density = ball.density(ball.centre + share * ball.radius * direction)
+            assert np.abs(density * volume - inside).max() < 1e-14
+
+    def test_density_has_mass_one(self, name):
+        # Seen on random points of the cube around the ball.
+        ball = BALLS[name]
+        d, n = len(ball.centre), 200_000
+        cube = np.random.default_rng(4).uniform(-1, 1, size=(n, d))
+        values = ball.density(ball.centre + ball.radius * cube) * (2 * ball.radius) ** d
+        assert abs(values.mean() - 1) < 5 * values.std() / np.sqrt(n) + 1e-14
+
+    def test_radii_and_directions(self, name):
+        ball = BALLS[name]
+        x = draw(ball, 20_000)
+        assert np.all(ball.density(x) > 0)
+        apart = (x - ball.centre) / ball.radius
+        length, d = np.linalg.norm(apart, axis=1), len(ball.centre)
+        assert kstest(length**d, "uniform").pvalue > 1e-6
+        # Of a direction, (1 + cos)/2 follows a Beta distribution, and none depends on the length.
+        cosines = (apart / length[:, None]).T
+        for cosine in cosines:
+            if d > 1:
+                law = ((d - 1) / 2, (d - 1) / 2)
+                assert kstest((1 + cosine) / 2, "beta", args=law).pvalue > 1e-6
+            assert abs(np.corrcoef(cosine, length)[0, 1]) < 0.05
+        correlations = np.atleast_2d(np.corrcoef(cosines)) - np.eye(d)
+        assert np.abs(correlations).max() < 0.05
+
+
+def test_samples_of_a_segment_are_quantiles():
+    numbers = uniform_numbers(0, 10_000, 2, Euclidean(1))
+    x = BALLS["segment"].sample(numbers)
+    assert np.abs(x[:, 0] - (3 + 0.5 * (2 * numbers[:, 1] - 1))).max() < 5e-15
+
+
+def test_a_ball_of_many_dimensions():
+    # All points are near the surface, no coordinate is far off, and volumes are tiny.
+    ball, n = Ball((0.0,) * 500, 10.0), 2000
+    x = draw(ball, n)
+    length = np.linalg.norm(x, axis=1)
+    assert kstest((length / 10) ** 500, "uniform").pvalue > 1e-6
+    second = (x**2).sum(axis=1) / 500
+    assert abs(second.mean() / (100 / 502) - 1) < 5 * (second / (100 / 502)).std() / np.sqrt(n)
+    assert np.all(np.isfinite(ball.density(x))) and np.all(ball.density(x) > 0)
+
+
 class TestMixture:
     def test_mass_one(self):
         # The box jumps: Gauss's rule between its sides and beyond.
@@ -195,7 +266,7 @@ def test_density_far_away_is_zero():
 
 class TestMisuse:
     def test_points_of_another_space(self):
-        for measure in (GAUSSIANS["line"], BOXES["interval"], LINE):
+        for measure in (GAUSSIANS["line"], BOXES["interval"], BALLS["segment"], LINE):
             with pytest.raises(ValueError, match=r"points has shape \(4, 3\); it must be \(n, 1\)"):
                 measure.density(np.ones((4, 3)))
             with pytest.raises(ValueError, match=r"uniforms has shape .* \(n, 2\) on Euclidean"):
@@ -210,6 +281,11 @@ class TestMisuse:
             Box((0.0, 2.0), (1.0, 2.0))
         with pytest.raises(ValueError, match="lower has 1 entries and upper 2"):
             Box((0.0,), (1.0, 2.0))
+
+    @pytest.mark.parametrize("radius", [0.0, -1.0, float("nan"), float("inf")])
+    def test_balls(self, radius):
+        with pytest.raises(ValueError, match=r"radius is .*; it must be a positive number"):
+            Ball((0.0, 1.0), radius)
 
     @pytest.mark.parametrize(
         ("covariance", "message"),

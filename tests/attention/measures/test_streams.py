@@ -9,6 +9,7 @@ from scipy.stats import kstest
 from meanformer.attention import Euclidean, Sphere
 from meanformer.attention.measures import (
     UNIFORMS,
+    Ball,
     Box,
     Gaussian,
     Mixture,
@@ -72,6 +73,10 @@ MEASURES = [
     PLANE,
     Mixture((PLANE, Box((-1.0, 0.0), (1.0, 4.0))), (1.0, 3.0)),
     Gaussian((0.0, 1.0, 2.0), ((2.0, 0.7, 0.1), (0.7, 0.4, 0.2), (0.1, 0.2, 3.0))),
+    Ball((0.5,), 2.0),
+    Mixture((PLANE, Ball((-1.0, 0.0), 3.0)), (1.0, 3.0)),
+    Ball((0.0, 1.0, 2.0), 0.1),
+    Ball((0.0,) * 40, 5.0),
 ]
 
 

@@ -9,7 +9,7 @@ from scipy.special import erfc
 
 from meanformer.attention import Attention, Head
 from meanformer.attention.exact import exact_solution
-from meanformer.attention.measures import Box, Gaussian, Mixture, PoissonKernel
+from meanformer.attention.measures import Ball, Box, Gaussian, Mixture, PoissonKernel
 from meanformer.integrators import imex, ssp
 from meanformer.integrators.stepper import Rate
 from meanformer.meshes import ball, box, circle
@@ -362,8 +362,8 @@ class TestBoundary:
             self.solver("open")
 
 
-def test_the_box_measure_is_projected_without_undershoots():
-    start = Box((-1.0, -0.5), (0.5, 1.0))
+@pytest.mark.parametrize("start", [Box((-1.0, -0.5), (0.5, 1.0)), Ball((-0.2, 0.3), 0.9)])
+def test_measures_that_jump_are_projected_without_undershoots(start):
     domain = mesh_of("box", 2, 2, 24, half_width=2.0)
     solver = DensitySolver(domain, Attention(beta=0.1, value=-1.0), 2, start.density)
     assert abs(solver.initial_mass - 1) < 0.1

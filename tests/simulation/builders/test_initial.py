@@ -32,6 +32,7 @@ def problems_of(space, **initial):
 
 GAUSSIAN = {"kind": "gaussian", "mean": [0, 1], "covariance": 0.5}
 BOX = {"kind": "box", "lower": [-1, 0], "upper": [1, 2]}
+BALL = {"kind": "ball", "centre": [0.5, -1], "radius": 2}
 CAP = {"kind": "von-mises-fisher", "mean": [3, 4], "concentration": 2}
 ON_SPHERES = "uniform, von-mises-fisher, poisson-kernel, harmonic"
 MATRIX = "must be a positive number (multiple of the identity) or a covariance matrix [[...], ...]"
@@ -39,7 +40,7 @@ POSITIVE = "must be symmetric and positive definite"
 
 
 class TestKinds:
-    @pytest.mark.parametrize("kind", ["gaussian", "box"])
+    @pytest.mark.parametrize("kind", ["gaussian", "box", "ball"])
     @pytest.mark.parametrize("keys", [{}, {"mean": [0, 0, 0]}, {"nonsense": 1}], ids=str)
     def test_of_euclidean_space_on_the_sphere(self, kind, keys):
         assert problems_of(SPHERE, kind=kind, **keys) == (
@@ -51,16 +52,16 @@ class TestKinds:
     def test_of_the_sphere_in_euclidean_space(self, kind):
         assert problems_of(PLANE, kind=kind) == (
             f"initial.kind: '{kind}' is not allowed with space.kind = 'euclidean'; "
-            "allowed: gaussian, box, mixture, tokens",
+            "allowed: gaussian, box, ball, mixture, tokens",
         )
 
     def test_of_components(self):
         components = [GAUSSIAN, CAP, BOX, {"kind": "uniform", "weight": 0}]
         assert problems_of(PLANE, kind="mixture", components=components) == (
             "initial.components[1].kind: 'von-mises-fisher' is not allowed with "
-            "space.kind = 'euclidean'; allowed: gaussian, box",
+            "space.kind = 'euclidean'; allowed: gaussian, box, ball",
             "initial.components[3].kind: 'uniform' is not allowed with "
-            "space.kind = 'euclidean'; allowed: gaussian, box",
+            "space.kind = 'euclidean'; allowed: gaussian, box, ball",
         )
         assert problems_of(CIRCLE, kind="mixture", components=[CAP, GAUSSIAN]) == (
             "initial.components[1].kind: 'gaussian' is not allowed with "
@@ -68,7 +69,8 @@ class TestKinds:
         )
         for kind in ("mixture", "tokens"):
             assert problems_of(PLANE, kind="mixture", components=[{"kind": kind}]) == (
-                f"initial.components[0].kind: '{kind}' is not allowed; allowed: gaussian, box",
+                f"initial.components[0].kind: '{kind}' is not allowed; "
+                "allowed: gaussian, box, ball",
             )
 
     def test_harmonics_on_spheres_of_more_dimensions(self):
@@ -84,8 +86,8 @@ class TestKinds:
 
     def test_misspelt(self):
         assert problems_of(PLANE, kind="guassian") == (
-            "initial.kind: 'guassian' is not allowed; allowed: gaussian, box, mixture, tokens; "
-            "did you mean 'gaussian'?",
+            "initial.kind: 'guassian' is not allowed; "
+            "allowed: gaussian, box, ball, mixture, tokens; did you mean 'gaussian'?",
         )
         (problem,) = problems_of(PLANE, kind="x" * 1000)
         assert len(problem) < 200
@@ -225,6 +227,29 @@ class TestBox:
         )
 
 
+class TestBall:
+    def test_becomes_a_measure(self):
+        assert initial_measure(check(PLANE, **BALL), 2) == m.Ball((0.5, -1.0), 2.0)
+
+    @pytest.mark.parametrize("radius", [0, -1.0, float("inf"), "2", None])
+    def test_wrong_radii(self, radius):
+        (problem,) = problems_of(PLANE, **BALL | {"radius": radius})
+        assert problem.startswith("initial.radius: ") and problem.endswith("number > 0")
+
+    def test_wrong_centres(self):
+        assert problems_of(ROOM, **BALL) == (
+            "initial.centre: has 2 entries; must have 3, one for each dimension of space",
+        )
+        centre, center = problems_of(PLANE, kind="ball", center=[0, 0], radius=1)
+        assert centre.startswith("initial.centre: missing")
+        assert center.startswith("initial.center: ") and "did you mean 'centre'?" in center
+
+    def test_as_a_component(self):
+        parts = [GAUSSIAN, {**BALL, "radius": -2, "weight": 2}]
+        (problem,) = problems_of(PLANE, kind="mixture", components=parts)
+        assert problem.startswith("initial.components[1].radius: -2")
+
+
 class TestMeasures:
     def test_on_the_circle(self):
         parts = [
@@ -249,16 +274,21 @@ class TestMeasures:
         assert initial_measure(check(SPHERE, kind="uniform"), 3) == m.Uniform()
 
     def test_of_the_plane(self):
-        components = [{**GAUSSIAN, "weight": 3}, BOX]
+        components = [{**GAUSSIAN, "weight": 3}, BOX, BALL]
         measure = initial_measure(check(PLANE, kind="mixture", components=components), 2)
         assert measure.space == Euclidean(2)
         assert measure == m.Mixture(
-            (m.Gaussian((0.0, 1.0), 0.5), m.Box((-1.0, 0.0), (1.0, 2.0))), (3.0, 1.0)
+            (
+                m.Gaussian((0.0, 1.0), 0.5),
+                m.Box((-1.0, 0.0), (1.0, 2.0)),
+                m.Ball((0.5, -1.0), 2.0),
+            ),
+            (3.0, 1.0, 1.0),
         )
 
     @pytest.mark.parametrize("covariance", [0.1, [[0.1, 0.03], [0.03, 2.0]]], ids=str)
     def test_cases_load_again_as_they_are_written(self, covariance):
-        parts = [{"kind": "gaussian", "mean": [0, 1], "covariance": covariance}, BOX]
+        parts = [{"kind": "gaussian", "mean": [0, 1], "covariance": covariance}, BOX, BALL]
         initial = {"kind": "mixture", "components": parts}
         case = Case.from_dict({**MODEL, "space": PLANE, "initial": initial})
         again = Case.from_dict(tomllib.loads(case.to_toml()))
@@ -318,7 +348,7 @@ class TestTokens:
 @pytest.mark.mpi
 @pytest.mark.parametrize("space", [CIRCLE, PLANE], ids=["circle", "plane"])
 def test_tokens_do_not_depend_on_the_number_of_ranks(space):
-    parts = [CAP, {"kind": "uniform"}] if space is CIRCLE else [GAUSSIAN, BOX]
+    parts = [CAP, {"kind": "uniform"}] if space is CIRCLE else [GAUSSIAN, BOX, BALL]
     measure = initial_measure(check(space, kind="mixture", components=parts), 2)
     comm = MPI.COMM_WORLD
     together = np.concatenate(comm.allgather(sample_tokens(measure, 1001, 5, comm)))
