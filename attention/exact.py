@@ -1,22 +1,26 @@
-r"""Exact solutions of the mean-field equation, against which solvers are verified.
+r"""Exact solutions and velocities of the mean-field equation, which verify solvers.
 
 - On S^1 and S^2 at beta = 0 with V a multiple of the identity, the Poisson kernel keeps its form.
 - In R^d normal distributions stay normal under softmax, with any number of heads, l2, sinkhorn (A a
   multiple of the identity) and linear attention, with noise or without (arXiv 2501.18322).
 - Linear attention without noise moves any measure by a matrix.
+- Mixtures of normal distributions do not stay such; their velocity under softmax and l2 is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy.integrate import solve_ivp
+from scipy.special import softmax
 
 from meanformer.arrays import Array
 from meanformer.attention.attention import Attention
+from meanformer.attention.heads import Head
+from meanformer.attention.laws.base import Law
 from meanformer.attention.matrices import multiple_of_identity
-from meanformer.attention.measures import Gaussian, Measure, PoissonKernel, Uniform
+from meanformer.attention.measures import Gaussian, Measure, Mixture, PoissonKernel, Uniform
 from meanformer.attention.measures.euclidean import LinearImage
 from meanformer.attention.measures.measure import Spread
 from meanformer.attention.spaces import Sphere
@@ -52,6 +56,35 @@ def exact_solution(
     return None
 
 
+def exact_velocity(attention: Attention, measure: Measure, points: Array) -> Array | None:
+    """The velocity at points of R^d over a mixture of normal distributions, where it is known.
+
+    Over component k alone it is b_k + B_k x; over all, sum_k alpha_k (b_k + B_k x) with alpha =
+    softmax_k(log pi_k + log Z_k(x)), pi the shares (arXiv 2501.18322). Velocities of heads add.
+
+    Args:
+        attention: The model of one moment.
+        measure: A normal distribution, or a mixture whose components are such or mixtures of them.
+        points: x, ``shape=(n, d)``.
+
+    Returns:
+        The velocity, ``shape=(n, d)``, or None where no formula here gives it.
+    """
+    shares, parts = zip(*_parts(measure), strict=True)
+    if attention.relative or not all(isinstance(part, Gaussian) for part in parts):
+        return None
+    velocity = np.zeros(points.shape)
+    for head in attention.all_heads:
+        alone = [_over_normal(attention.rule, head, part, points) for part in parts]
+        known = [found for found in alone if found is not None]
+        if len(known) < len(alone):
+            return None
+        log_partitions, velocities = (np.stack(found) for found in zip(*known, strict=True))
+        alpha = softmax(np.log(shares)[:, None] + log_partitions, axis=0)
+        velocity += np.einsum("kn,kni->ni", alpha, velocities)
+    return velocity
+
+
 def mean_length(radius: float, dimension: int) -> float:
     """|int x rho_a| of the Poisson kernel with |a| = radius on the circle or the sphere S^2."""
     r = radius
@@ -62,6 +95,28 @@ def mean_length(radius: float, dimension: int) -> float:
         return 4 * r / 3 - 4 * sum(terms)
     logarithm = (1 - r * r) ** 2 / (4 * r * r) * np.log1p(2 * r / (1 - r))
     return float((1 + r * r) / (2 * r) - logarithm)
+
+
+def _parts(measure: Measure) -> Iterator[tuple[float, Measure]]:
+    """What a mixture consists of, however deep, each with its share of the mass."""
+    if not isinstance(measure, Mixture):
+        yield 1.0, measure
+        return
+    for share, component in zip(measure.shares, measure.components, strict=True):
+        yield from ((share * inner, part) for inner, part in _parts(component))
+
+
+def _over_normal(
+    rule: Law, head: Head, normal: Gaussian, points: Array
+) -> tuple[Array, Array] | None:
+    """Log Z, ``shape=(n,)``, and the velocity, ``shape=(n, d)``, of one head."""
+    moments = normal.moments()
+    affine = rule.affine(head, *moments)
+    log_partition = rule.log_partition(head, *moments, points)
+    if affine is None or log_partition is None:
+        return None
+    offset, slope = affine
+    return log_partition, offset + points @ slope.T
 
 
 def _on_sphere(

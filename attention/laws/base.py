@@ -172,6 +172,16 @@ class Law(ABC):
         """
         return None
 
+    def log_partition(
+        self, head: Head, mean: Array, covariance: Array, targets: Array
+    ) -> Array | None:
+        """The logarithm of int k(x, y) mu(dy) over a normal distribution, ``shape=(m,)``.
+
+        It is up to a function of x, of a law whose velocity is V int y k mu / int k mu with a k
+        that does not depend on mu. None where no formula is known.
+        """
+        return None
+
     def _logits(self, head: Head, spread: float) -> float:
         """|A| times the spread."""
         return abs(self.beta) * spectral_norm(head.product) * spread

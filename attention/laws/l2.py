@@ -59,11 +59,32 @@ class L2(Softmax):
         return False
 
     def affine(self, head: Head, mean: Array, covariance: Array) -> Affine | None:
-        """V (1 + 2 S beta K^T K)^{-1} (m + 2 S A x): completed squares (arXiv 2501.18322)."""
+        """V (m' + 2 S' A x) of ``_weighted`` (arXiv 2501.18322)."""
+        mean, covariance, _ = self._weighted(head, mean, covariance)
+        return super().affine(head, mean, covariance)
+
+    def log_partition(
+        self, head: Head, mean: Array, covariance: Array, targets: Array
+    ) -> Array | None:
+        """That of softmax with 2 A over ``_weighted``."""
+        mean, covariance, log_mass = self._weighted(head, mean, covariance)
+        partition = super().log_partition(head, mean, covariance, targets)
+        assert partition is not None
+        return partition + log_mass
+
+    def _weighted(self, head: Head, mean: Array, covariance: Array) -> tuple[Array, Array, float]:
+        """What the points' factors e^{-<Cy,y>/2}, C = 2 beta K^T K, make of N(m, S).
+
+        By completed squares, m' = M m and S' = M S with M = (1 + S C)^{-1}, of the mass
+        det(M)^{1/2} e^{-<m, C m'>/2}, the third as a logarithm.
+        """
         d = len(mean)
-        key, value = full(head.matrices[1], d), full(head.matrices[2], d)
-        factor = value @ np.linalg.inv(np.eye(d) + 2 * covariance @ (self.beta * key.T @ key))
-        return factor @ mean, 2 * factor @ covariance @ full(self.beta * head.product, d)
+        key = full(head.matrices[1], d)
+        curb = 2 * self.beta * key.T @ key
+        shrink = np.linalg.inv(np.eye(d) + covariance @ curb)
+        moved = shrink @ mean
+        log_mass = (np.linalg.slogdet(shrink)[1] - mean @ curb @ moved) / 2
+        return moved, shrink @ covariance, float(log_mass)
 
     def _limit(self, own: OwnSums) -> float:
         """Minus half of iint |Qx-Ky|^2 mu mu."""

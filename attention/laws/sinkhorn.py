@@ -65,3 +65,9 @@ class Sinkhorn(Softmax):
         share = 2 * a * variances / (1 + np.sqrt(1 + 4 * (a * variances) ** 2))
         slope = value @ (axes * share) @ axes.T
         return value @ mean - slope @ mean, slope
+
+    def log_partition(
+        self, head: Head, mean: Array, covariance: Array, targets: Array
+    ) -> Array | None:
+        """The potentials depend on the whole measure."""
+        return None

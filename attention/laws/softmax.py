@@ -44,7 +44,15 @@ class Softmax(Law):
     def affine(self, head: Head, mean: Array, covariance: Array) -> Affine | None:
         """V (m + S A x) (arXiv 2501.18322)."""
         value = full(head.matrices[2], len(mean))
-        return value @ mean, value @ covariance @ full(self.beta * head.product, len(mean))
+        return value @ mean, value @ covariance @ full(self.scale * head.product, len(mean))
+
+    def log_partition(
+        self, head: Head, mean: Array, covariance: Array, targets: Array
+    ) -> Array | None:
+        """<m, A x> + <A x, S A x>/2 (arXiv 2501.18322)."""
+        tilt = targets @ full(self.scale * head.product, len(mean)).T
+        logarithm: Array = tilt @ mean + np.einsum("ij,ij->i", tilt @ covariance, tilt) / 2
+        return logarithm
 
     def _limit(self, own: OwnSums) -> float:
         """Half of <K^T Q m, m>, m the mean: the limit at beta = 0 of the energy less a constant."""

@@ -47,7 +47,7 @@ class Mixture:
     def density(self, points: Array) -> Array:
         """The weighted mean of the components' densities."""
         values = np.stack([component.density(points) for component in self.components])
-        return self._shares @ values
+        return self.shares @ values
 
     def sample(self, uniforms: Array) -> Array:
         """Choose a component by the first uniform number, sample it by the others."""
@@ -56,7 +56,7 @@ class Mixture:
         chosen = np.searchsorted(edges, uniforms[:, 0], side="right")
         # A component may be a mixture: its place within the chosen share is uniform again.
         lower = np.concatenate([[0.0], edges])[chosen]
-        width = self._shares[chosen]
+        width = self.shares[chosen]
         inner = uniforms.copy()
         inner[:, 0] = np.clip((uniforms[:, 0] - lower) / width, 0.0, 1 - 2.0**-53)
         points = np.empty((len(uniforms), self.space.dimension))
@@ -74,12 +74,13 @@ class Mixture:
         if len(parts) != len(self.components):
             raise TypeError("Mixture: not all components have moments in closed form")
         means, covariances = (np.stack(part) for part in zip(*parts, strict=True))
-        mean = self._shares @ means
+        mean = self.shares @ means
         apart = means - mean
-        within = np.tensordot(self._shares, covariances, axes=1)
-        return mean, within + (self._shares[:, None] * apart).T @ apart
+        within = np.tensordot(self.shares, covariances, axes=1)
+        return mean, within + (self.shares[:, None] * apart).T @ apart
 
     @property
-    def _shares(self) -> Array:
+    def shares(self) -> Array:
+        """The weights over their sum, ``shape=(k,)``."""
         shares: Array = np.asarray(self.weights) / sum(self.weights)
         return shares

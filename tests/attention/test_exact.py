@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 from scipy.special import lambertw
 
-from meanformer.attention import Attention, Head
-from meanformer.attention.exact import exact_solution, mean_length
-from meanformer.attention.measures import Box, Gaussian, Mixture, PoissonKernel, VonMisesFisher
+from meanformer.attention import Attention, Euclidean, Head
+from meanformer.attention.exact import exact_solution, exact_velocity, mean_length
+from meanformer.attention.measures import (
+    Box,
+    Gaussian,
+    Mixture,
+    PoissonKernel,
+    VonMisesFisher,
+    uniform_numbers,
+)
 
 
 def moments(attention, start, time, temperature=0.0):
@@ -142,3 +149,99 @@ def test_the_linear_law_of_a_normal_distribution_is_the_image_of_it():
     if image is not None:
         for one, other in zip(as_normal, image.moments(), strict=True):
             assert np.allclose(one, other)
+
+
+def mixture(dimension, seed=1):
+    """Three normal distributions, two of them in a mixture of their own."""
+    rng = np.random.default_rng(seed)
+
+    def normal(scale):
+        factor = scale * rng.normal(size=(dimension, dimension)) / np.sqrt(dimension)
+        covariance = factor @ factor.T + 0.1 * scale**2 * np.eye(dimension)
+        return Gaussian(tuple(rng.normal(size=dimension)), tuple(map(tuple, covariance)))
+
+    inner = Mixture((normal(0.7), normal(0.3)), (2.0, 1.0))
+    return Mixture((inner, normal(0.5)), (3.0, 1.5))
+
+
+def nodes(measure, number):
+    """Gauss-Hermite points and weights of a mixture of normal distributions."""
+    if isinstance(measure, Mixture):
+        parts = [nodes(component, number) for component in measure.components]
+        points, weights = zip(*parts, strict=True)
+        shares = np.array(measure.weights) / sum(measure.weights)
+        scaled = [share * w for share, w in zip(shares, weights, strict=True)]
+        return np.concatenate(points), np.concatenate(scaled)
+    t, w = np.polynomial.hermite_e.hermegauss(number)
+    mean, covariance = measure.moments()
+    grid = np.stack(np.meshgrid(*[t] * len(mean), indexing="ij"), axis=-1).reshape(-1, len(mean))
+    weights = np.prod(np.meshgrid(*[w / w.sum()] * len(mean), indexing="ij"), axis=0).ravel()
+    return mean + grid @ np.linalg.cholesky(covariance).T, weights
+
+
+def attention_of(dimension, law="softmax", seed=3):
+    """Q, K and V without any symmetry; on any mixture of ``mixture`` logits of order one."""
+    query, key, value = np.random.default_rng(seed).normal(size=(3, dimension, dimension))
+    return Attention(law, 0.6 / np.linalg.norm(key.T @ query, 2), query, key, value)
+
+
+class TestMixture:
+    """Softmax and l2 over normal distributions and their mixtures, at every x."""
+
+    def error(self, attention, start):
+        d = start.space.dimension
+        x = np.random.default_rng(2).uniform(-3, 3, size=(60, d))
+        points, weights = nodes(start, 36)
+        wanted = attention.velocity(x, points, weights, Euclidean(d), 1e-14)
+        return np.abs(exact_velocity(attention, start, x) - wanted).max() / np.abs(wanted).max()
+
+    @pytest.mark.parametrize("law", ["softmax", "l2"])
+    @pytest.mark.parametrize("dimension", [1, 2, 3])
+    def test_against_quadrature(self, law, dimension):
+        assert self.error(attention_of(dimension, law), mixture(dimension)) < 1e-13
+
+    def test_several_heads(self):
+        heads = [Head(*np.random.default_rng(4).normal(size=(3, 2, 2))), Head(0.4, 0.5, -1.0)]
+        assert self.error(Attention(beta=0.3, heads=heads), mixture(2)) < 1e-13
+
+    def test_without_logits_it_is_the_mean(self):
+        start, value = mixture(3), np.random.default_rng(5).normal(size=(3, 3))
+        x = np.random.default_rng(6).normal(size=(5, 3))
+        velocity = exact_velocity(Attention(beta=0.0, value=value), start, x)
+        assert np.abs(velocity - value @ start.moments()[0]).max() < 1e-14
+
+    def test_far_away_one_component_is_seen(self):
+        # Where exponents of all components exceed double precision.
+        narrow, wide = Gaussian((3.0,), 0.01), Gaussian((0.0,), 1.0)
+        start, x = Mixture((narrow, wide), (1.0, 1.0)), np.array([[-2e3], [2e3]])
+        velocity = exact_velocity(Attention(), start, x)
+        assert np.array_equal(velocity, exact_velocity(Attention(), wide, x)) and velocity[1] == 2e3
+
+    def test_unknown(self):
+        x, normal = np.zeros((1, 2)), Gaussian((0.3, 0.1), 1.0)
+        for law in ("unnormalised", "sinkhorn", "linear", "sigmoid", "feature-map"):
+            assert exact_velocity(Attention(law), normal, x) is None
+        assert exact_velocity(Attention(relative=True), normal, x) is None
+        box = Box((0.0, 0.0), (1.0, 1.0))
+        assert exact_velocity(Attention(), Mixture((normal, box), (1.0, 1.0)), x) is None
+
+    @pytest.mark.verification
+    @pytest.mark.parametrize("dimension", [1, 2, 3, 10])
+    def test_tokens_tend_to_it_like_the_square_root_of_their_number(self, dimension, verify):
+        # Logits are of order one: where they spread, tokens see less of the tails (2512.10656).
+        attention, start = attention_of(dimension), mixture(dimension)
+        space, sizes, seeds = Euclidean(dimension), [250, 2000, 16_000], range(60)
+        x = np.random.default_rng(7).normal(size=(20, dimension))
+        wanted, errors = exact_velocity(attention, start, x), []
+        for n in sizes:
+            runs = [start.sample(uniform_numbers(0, n, seed, space)) for seed in seeds]
+            weights = np.full(n, 1 / n)
+            apart = [attention.velocity(x, y, weights, space) - wanted for y in runs]
+            errors.append(np.sqrt(np.mean(np.square(apart))))
+        rate = -np.polyfit(np.log(sizes), np.log(errors), 1)[0]
+        verify(
+            f"the velocity of tokens of a mixture in R^{dimension} tends to that of the mixture",
+            "closed form",
+            f"n^-{rate:.2f}, error {errors[-1]:.1e} with {sizes[-1]} tokens",
+        )
+        assert 0.42 < rate < 0.58
