@@ -86,6 +86,45 @@ def test_leading_coordinates_take_three_values_at_most(seed):
     assert leading[-1] - leading[0] > 1
 
 
+def random_paranormal(rng):
+    """B, V = B diag(1, 1, -0.5) B^{-1} and Q > 0: F is the span of B's first two columns, G of one.
+
+    F and G are not orthogonal, and Q is not symmetric.
+    """
+    basis, root, turn = rng.normal(size=(3, 3, 3))
+    value = basis @ np.diag([1.0, 1.0, -0.5]) @ np.linalg.inv(basis)
+    return basis, value, root @ root.T / 3 + 0.3 * np.eye(3) + 0.2 * (turn - turn.T)
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(2), pytest.param(range(2, 50), marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_parts_in_the_leading_space_tend_to_the_boundary_of_a_polytope(seeds):
+    # V = I on F, of smaller spectral radius on G, and Q^T K > 0: the hulls of the tokens' parts f
+    # in F are nested, and each f tends to the boundary of what is left of them, or to 0. In the
+    # limit a token attends to the tokens with the largest <A f, f_j>, and is among them.
+    angles = 2 * np.pi * np.arange(64) / 64
+    directions = np.stack([np.cos(angles), np.sin(angles)])
+    for seed in seeds:
+        basis, value, query = random_paranormal(np.random.default_rng(seed))
+        attention = Attention(query=query, value=value)
+        solver = tokens(seed, 20, attention, 3)
+        of_f, logits = np.linalg.inv(basis)[:2], basis[:, :2].T @ query @ basis[:, :2]
+        reach = [(solver.points @ of_f.T @ directions).max(axis=0)]
+        for time in np.linspace(1, 15, 15):
+            advance(solver, time)
+            reach.append((solver.points @ of_f.T @ directions).max(axis=0))
+        size = reach[0].max()
+        assert np.diff(reach, axis=0).max() < 1e-6 * size, seed
+        part = solver.points @ of_f.T
+        normal = part @ logits.T
+        length = np.linalg.norm(normal, axis=1)
+        # The distance of f from the line that supports all tokens across A f.
+        behind = ((normal @ part.T).max(axis=1) - (normal * part).sum(axis=1)) / length
+        nearest = np.minimum(behind, np.linalg.norm(part, axis=1))
+        assert nearest.max() < 1e-4 * size, seed
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_covariances_of_repulsive_tokens_shrink_like_one_over_time(seed):
     # V = -I and Q^T K = I; t Cov tends to I/2 (theory of normal distributions).
