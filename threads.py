@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 
 from meanformer.mpi import MPI
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 _EVERY_LIBRARY = "OMP_NUM_THREADS"
 _BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -53,6 +54,21 @@ def divided_cores(comm: MPI.Intracomm) -> Iterator[None]:
             yield
     finally:
         _share = former
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Within, BLAS has one thread: small matrices are not worth the start of others.
+
+    scipy's exponential of a matrix of 16 rows takes a hundred times as long by two threads where
+    another process is at work.
+    """
+    return _libraries().limit(limits=1, user_api="blas")
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The libraries with threads that are there at the first call: to look for them takes long."""
+    return ThreadpoolController()
 
 
 def _divide(comm: MPI.Intracomm) -> int:

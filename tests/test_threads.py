@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from meanformer.attention.transforms.nonuniform import transform_threads
 from meanformer.simulation import Case, runner
-from meanformer.threads import divided_cores, share_of_cores, threads
+from meanformer.threads import divided_cores, one_thread, share_of_cores, threads
 
 CHOICES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
@@ -115,3 +115,11 @@ def test_a_run_divides_the_cores(monkeypatch):
     [(count, of_blas)] = found
     assert count == len(os.sched_getaffinity(0))
     assert of_blas <= {count}
+
+
+def test_one_thread_for_small_matrices():
+    with threadpool_limits(2, "blas"):
+        before = blas_threads()
+        with one_thread():
+            assert blas_threads() <= {1}
+        assert blas_threads() == before
