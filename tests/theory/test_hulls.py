@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy.optimize import nnls
+from scipy.optimize import linprog
 from scipy.stats import ortho_group
 
 from meanformer.theory import Hull
@@ -76,9 +76,11 @@ def test_points_in_one_place(dimension, count):
 def test_vertices_are_what_no_others_are_a_mean_of(dimension):
     points = np.random.default_rng(dimension).normal(size=(40, dimension))
     extended = np.column_stack([points, np.ones(40)])
-    extreme = [
-        i for i in range(40) if nnls(np.delete(extended, i, axis=0).T, extended[i])[1] > 1e-9
-    ]
+    extreme = []
+    for i, point in enumerate(extended):
+        others = np.delete(extended, i, axis=0).T
+        if not linprog(np.zeros(39), A_eq=others, b_eq=point).success:
+            extreme.append(i)
     assert Hull(points).vertices.tolist() == extreme
     # One of several in one place.
     twice = Hull(np.concatenate([points, points])).vertices

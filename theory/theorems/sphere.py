@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.integrate import solve_ivp
-from scipy.optimize import nnls
+from scipy.optimize import linprog
 
 from meanformer.arrays import Array
 from meanformer.attention import Sphere
@@ -49,13 +49,11 @@ class Hemisphere(_Meeting):
         """V = c I, c > 0, and a direction e with <x_i, e> > 0 for all tokens."""
         assert setting.tokens is not None
         is_multiple, factor = multiple("V", setting.value)
-        depth = largest_depth(setting.tokens)
+        depth = depth_in_a_hemisphere(setting.tokens)
         return [
             is_multiple,
             sign("V is positive", factor),
-            positive(
-                "tokens lie in an open hemisphere: the largest min_i <x_i, e>", depth, least=1e-3
-            ),
+            positive("tokens lie in an open hemisphere: min_i <x_i, e>", depth, least=1e-3),
         ]
 
 
@@ -139,20 +137,25 @@ class Equiangular(SphericalTheorem):
         return Deviation("distance of inner products from g", float(distance), 1e-4)
 
 
-def largest_depth(points: Array) -> float:
-    """The largest min_i <x_i, e> of unit vectors e, where it is positive; else 0 to round-off.
+def depth_in_a_hemisphere(points: Array) -> float:
+    """min_i <x_i, e> for a unit vector e that makes it positive, if there is one; else 0.
 
-    It is the distance of the convex hull from 0: of its point p nearest to 0, p/|p| is e. The least
-    |X^T u|^2 + (1 - sum u)^2 over u >= 0 is at a multiple of the weights of p.
+    A linear program gives the largest one over |e|_max = 1. No unit vector has one larger by more
+    than a factor of sqrt(d).
 
     Args:
         points: Unit vectors, ``shape=(n, d)``.
     """
-    system = np.vstack([points.T, np.ones(len(points))])
-    right = np.zeros(len(system))
-    right[-1] = 1.0
-    weights, _ = nnls(system, right)
-    return float(np.linalg.norm(weights @ points) / weights.sum())
+    count, d = points.shape
+    found = linprog(
+        np.append(np.zeros(d), -1.0),
+        A_ub=np.hstack([-points, np.ones((count, 1))]),
+        b_ub=np.zeros(count),
+        bounds=[*[(-1.0, 1.0)] * d, (0.0, None)],
+    )
+    direction = found.x[:d]
+    length = float(np.linalg.norm(direction))
+    return max(0.0, float((points @ direction).min()) / length) if length > 0 else 0.0
 
 
 def _products(points: Array) -> Array:

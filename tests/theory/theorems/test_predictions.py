@@ -8,7 +8,7 @@ from meanformer.attention.measures import Uniform, VonMisesFisher, ZonalHarmonic
 from meanformer.theory import THEOREMS, growth, predictions
 from meanformer.theory.theorems.base import Deviation
 from meanformer.theory.theorems.setting import End, Setting
-from meanformer.theory.theorems.sphere import largest_depth
+from meanformer.theory.theorems.sphere import depth_in_a_hemisphere
 
 HYPERPLANES = [[0.64709742, 0.81911926], [0.61210449, 0.63263484]]
 BASIS = np.array([[1.0, 0.4, -0.3], [0.2, 1.0, 0.5], [-0.6, 0.1, 1.0]])
@@ -181,19 +181,20 @@ def test_noise_is_not_called_where_other_degrees_grow_or_two_states_are_stable()
 
 
 @pytest.mark.parametrize("dimension", [2, 3, 8])
-def test_depth_of_a_hemisphere(dimension):
+def test_depth_in_a_hemisphere(dimension):
     rng = np.random.default_rng(dimension)
     for _ in range(10):
         points = rng.normal(size=(30, dimension)) + 2 * np.eye(dimension)[0]
         points /= np.linalg.norm(points, axis=1, keepdims=True)
-        depth = largest_depth(points)
         directions = rng.normal(size=(20_000, dimension)) / 4 + np.eye(dimension)[0]
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         seen = (points @ directions.T).min(axis=0).max()
-        assert depth >= seen - 1e-12
-        if dimension == 2 and seen > 0:
-            assert depth == pytest.approx(seen, abs=1e-3)
-    assert largest_depth(np.vstack([np.eye(dimension), -np.eye(dimension)])) < 1e-12
+        depth = depth_in_a_hemisphere(points)
+        assert depth <= 1 and depth >= seen / np.sqrt(dimension) - 1e-12
+        if dimension == 2:
+            assert depth <= max(seen, 0.0) + 1e-3
+    opposite = np.vstack([np.eye(dimension), -np.eye(dimension)])
+    assert depth_in_a_hemisphere(opposite) < 1e-12
 
 
 def test_deviations_of_what_is_known():
