@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -79,6 +80,7 @@ def run(
     comm: MPI.Intracomm = MPI.COMM_WORLD,
     progress: bool = False,
     resume: bool = False,
+    observers: Sequence[Observer] = (),
 ) -> Result:
     """Run a case. Collective over ``comm``.
 
@@ -93,6 +95,7 @@ def run(
             as before, the numbers are those of a run that was never interrupted (to round-off
             with noise on three ranks or more). The case must be the one of that run; its final
             time, title, ``[compare]`` and ``[output]`` may differ.
+        observers: More of them, which see every sample and step as those of the run do, after them.
 
     Returns:
         The columns of all tables, on every rank, and the final state.
@@ -131,25 +134,25 @@ def run(
             stem: Table(written / f"{stem}.csv" if written else None, start.columns.get(stem))
             for stem in stems
         }
-        observers = _observers(case, state, scheme, tables, folder, start)
+        watching = [*_observers(case, state, scheme, tables, folder, start), *observers]
         if progress:
-            observers.append(TerminalProgress(case.title, case.time.end))
-        observers.append(interruption)
+            watching.append(TerminalProgress(case.title, case.time.end))
+        watching.append(interruption)
 
         seconds = {"setup": perf_counter() - began}
         try:
-            status, reason = _integrate(case, state, start, observers, seconds)
+            status, reason = _integrate(case, state, start, watching, seconds)
         except BaseException:
             # Perhaps of this rank alone: the others are elsewhere, and closing waits for them.
             if comm.size == 1:
-                _close(state, observers)
+                _close(state, watching)
             raise
-        _close(state, observers)
+        _close(state, watching)
         seconds["total"] = perf_counter() - began
         summary = {
             "status": status,
             "reason": reason,
-            "warnings": [line for observer in observers for line in observer.warnings()],
+            "warnings": [line for observer in watching for line in observer.warnings()],
             "resumed_at": start.resumed_at,
         }
         summary |= summarise(state, scheme, tables, seconds)

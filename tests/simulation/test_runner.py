@@ -14,7 +14,7 @@ import pyvista as pv
 from meanformer.attention import Attention, Sphere
 from meanformer.particles import TokenSolver
 from meanformer.simulation import Case, CaseError, run
-from meanformer.simulation.controller import RunStopped, integrate, sample_times
+from meanformer.simulation.controller import Observer, RunStopped, integrate, sample_times
 from meanformer.simulation.observers.guards import MassGuard
 from meanformer.simulation.state import State
 
@@ -314,3 +314,28 @@ def test_a_hopeless_run_stops_itself(attention, time, reason, table):
     if reason or table == "pde":
         assert result.status == "stopped"
     assert reason in (result.summary["reason"] or "")
+
+
+class Spectator(Observer):
+    """Notes the times of samples, and how many steps it has seen."""
+
+    def __init__(self):
+        self.times, self.steps, self.closed = [], 0, False
+
+    def sample(self, state):
+        self.times.append(state.time)
+
+    def stepped(self, state, name, start):
+        self.steps += 1
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.mpi
+def test_observers_of_the_caller_see_every_sample_and_step():
+    spectator = Spectator()
+    result = run(small(pde=None, particles={"integrator": "rk4"}), observers=[spectator])
+    assert spectator.times == result.particles["t"].tolist()
+    assert spectator.steps == sum(result.summary["steps"].values()) > 0
+    assert spectator.closed
