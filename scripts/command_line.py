@@ -48,9 +48,16 @@ def check_files(**files: Path | None) -> None:
         raise refusal(*problems)
 
 
-def _picture_problems(file: Path) -> list[str]:
+def why_no_pictures() -> str:
+    """What to install before anything can be drawn; empty if all is there."""
     if find_spec("matplotlib") is None:
-        return ['--plot: matplotlib is not installed; pip install "meanformer[docs]"']
+        return 'matplotlib is not installed; pip install "meanformer[docs]"'
+    return ""
+
+
+def _picture_problems(file: Path) -> list[str]:
+    if problem := why_no_pictures():
+        return [f"--plot: {problem}"]
     from matplotlib.figure import Figure
 
     allowed = sorted(Figure().canvas.get_supported_filetypes())

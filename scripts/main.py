@@ -13,6 +13,7 @@ from meanformer.mpi import MPI
 import meanformer
 from meanformer.scripts import converge, predict, solve
 from meanformer.scripts.bench import command as bench
+from meanformer.scripts.reproduce import command as reproduce
 from meanformer.simulation import CaseError
 
 WRONG = 2
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     converge.add_parser(verbs)
     predict.add_parser(verbs)
     bench.add_parser(verbs)
+    reproduce.add_parser(verbs)
     words = sys.argv[1:] if arguments is None else list(arguments)
     return _execute(parser.parse_args(words, argparse.Namespace(words=words)))
 
@@ -46,7 +48,7 @@ def _execute(options: argparse.Namespace) -> int:
         return options.execute(options)
     except CaseError as error:  # on every rank
         if comm.rank == 0:
-            error.source = error.source or str(options.case)
+            error.source = error.source or str(getattr(options, "case", "command line"))
             print(error, file=sys.stderr)
         return WRONG
     except (Exception, KeyboardInterrupt):

@@ -1,0 +1,124 @@
+"""The verb ``meanformer reproduce NAME``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from meanformer.mpi import MPI
+
+from rich.markup import escape
+from rich.table import Table
+
+from meanformer.scripts.command_line import refusal, why_no_pictures, wide_console
+from meanformer.scripts.reproduce.figure import Check, Figure
+from meanformer.scripts.reproduce.figures import FIGURES
+from meanformer.scripts.reproduce.recording import Recorder
+from meanformer.scripts.reproduce.sheets import save_movie, save_picture
+from meanformer.scripts.solve import EXIT_CODES
+from meanformer.simulation import Case
+from meanformer.simulation.case.errors import suggestion
+from meanformer.simulation.output.folder import CASE_FILE, on_root
+
+#: The file of a figure's data, beside NAME.png and NAME.gif.
+DATA_FILE = "tokens.npz"
+_WIDTH = 120
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the verb to the command line."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        "reproduce",
+        help="reproduce a figure of arXiv 2305.05465, and check what the theorem says",
+        description="Run the tokens of a figure of 'The emergence of clusters in self-attention "
+        "dynamics' (arXiv 2305.05465), alone or under mpirun, draw a picture and a movie, and "
+        "measure what the theorem says of late times.",
+        epilog="Exit codes: 0 done, and what the theorem says holds; 2 the command line is wrong, "
+        "nothing is written; 3 it does not hold, or the run stopped itself; 4 a signal stopped it.",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help=", ".join(FIGURES))
+    parser.add_argument("--list", action="store_true", help="say what figures there are")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder of the run (default: figures/NAME)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="of the tokens and of random matrices, instead of the figure's",
+    )
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run the verb; return the exit code. Collective over all ranks."""
+    comm = MPI.COMM_WORLD
+    if options.list:
+        if comm.rank == 0:
+            _print_list()
+        return 0
+    figure, case = _checked(options)
+    folder = options.output or Path(case.output.directory)
+    from meanformer.simulation import run  # solvers are slow to import: mistakes are told first
+
+    recorder = Recorder(figure.has_matrix)
+    result = run(case, output=folder, comm=comm, progress=True, observers=[recorder])
+    if result.status != "done":
+        if comm.rank == 0:
+            print(f"{result.status}: {result.summary['reason']}", file=sys.stderr)
+        return EXIT_CODES[result.status]
+
+    def write() -> bool:
+        recording = recorder.recording()
+        recording.save(folder / DATA_FILE)
+        save_picture(figure, recording, folder / f"{options.name}.png")
+        save_movie(figure, recording, folder / f"{options.name}.gif")
+        checks = figure.checks(recording)
+        _print_checks(figure, checks)
+        print(f"{folder}: {options.name}.png, {options.name}.gif, {DATA_FILE}, {CASE_FILE}")
+        return all(check.holds for check in checks)
+
+    return 0 if comm.bcast(on_root(comm, write)) else EXIT_CODES["stopped"]
+
+
+def _checked(options: argparse.Namespace) -> tuple[Figure, Case]:
+    """The figure asked for, and its case.
+
+    Raises:
+        CaseError: If the command line is wrong.
+    """
+    name, allowed = options.name, ", ".join(FIGURES)
+    if name is None:
+        raise refusal(f"NAME: missing; allowed: {allowed}")
+    if name not in FIGURES:
+        near = suggestion(name, FIGURES)
+        raise refusal(f"NAME: unknown name {name!r}; allowed: {allowed}{near}")
+    if options.seed is not None and options.seed < 0:
+        raise refusal(f"--seed: {options.seed}; must be a whole number of at least 0")
+    if problem := why_no_pictures():
+        raise refusal(f"reproduce: {problem}")
+    figure = FIGURES[name]
+    return figure, figure.case(name, figure.seed if options.seed is None else options.seed)
+
+
+def _print_list() -> None:
+    """Say what figures there are."""
+    width = max(map(len, FIGURES))
+    for name, figure in FIGURES.items():
+        print(f"{name:{width}}  {figure.title}")
+
+
+def _print_checks(figure: Figure, checks: Iterable[Check]) -> None:
+    """Say what the theorem says, and what was measured of it."""
+    console = wide_console(_WIDTH)
+    console.print(figure.claim, soft_wrap=True, markup=False)
+    table = Table(box=None, header_style="", padding=(0, 2, 0, 0))
+    for name in ("", "measured", "at most", ""):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for check in checks:
+        numbers = f"{check.measured:.3g}", f"{check.bound:.3g}"
+        table.add_row(escape(check.what), *numbers, "holds" if check.holds else "FAILS")
+    console.print(table)
