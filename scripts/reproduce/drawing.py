@@ -17,7 +17,7 @@ _SHADE, _PLANE = "#d9a441", "#d9829b"
 _ONE_PLACE = 1e-3
 _MARGIN = 0.06
 # Where panels of three dimensions are seen from: elevation and azimuth, in degrees; and how near.
-_ELEVATION, _AZIMUTH, _ZOOM = 20, -55, 1.06
+_ELEVATION, _AZIMUTH, _ZOOM = 20, -52, 0.97
 
 
 def hues(points: Array) -> Array:
@@ -80,6 +80,8 @@ def label_axes(axes: Any, letter: str, dimension: int) -> None:
     if dimension == 3:
         axes.tick_params(pad=-3)
         axes.zaxis.set_tick_params(pad=0)
+        axes.zaxis.set_rotate_label(False)
+        axes.zaxis.labelpad = -6
 
 
 def draw_outline(axes: Any, points: Array) -> None:

@@ -40,7 +40,7 @@ FIGURES: dict[str, Figure] = {
         shown=(0.0, 1.0, 2.0, 15.0),
     ),
     "hyperplanes-2d": Hyperplanes(
-        title="A simple leading eigenvalue in the plane: tokens go to parallel lines",
+        title="A simple leading eigenvalue: tokens go to parallel lines",
         number=40,
         dimension=2,
         end=15.0,

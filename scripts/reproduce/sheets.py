@@ -15,23 +15,17 @@ _PICTURE_DPI, _MOVIE_DPI, _FRAMES_A_SECOND = 150, 100, 12
 # The movie rests at its end for so many frames.
 _REST = 10
 _ACROSS = 4
-_SIDE = 2.7
+# Of a panel of a picture, and of a movie, in inches.
+_SIDE, _MOVIE_SIDE = 2.7, 4.0
 _STYLE: Any = {"grid.color": "#e4e4e4", "grid.linewidth": 0.5}
 
 
-def save_picture(figure: Figure, recording: Recording, file: Path) -> None:
+def draw_picture(figure: Figure, recording: Recording) -> Sheet:
     """Draw the samples that the figure shows, and what changes with time, side by side."""
-    from matplotlib import rc_context
-
-    with rc_context(_STYLE):
-        _picture(figure, recording).savefig(file, dpi=_PICTURE_DPI, pil_kwargs={"optimize": True})
-
-
-def _picture(figure: Figure, recording: Recording) -> Sheet:
     count = len(figure.shown) + figure.has_history
     across = count if count <= _ACROSS else -(-count // 2)
     down = -(-count // across)
-    sheet, axes = _sheet(figure, across, down, count)
+    sheet, axes = _sheet(figure, across, down, count, _SIDE)
     samples = [recording.sample_at(time) for time in figure.shown]
     for panel, sample in zip(axes, samples, strict=False):
         _draw(figure, panel, recording, sample)
@@ -40,15 +34,33 @@ def _picture(figure: Figure, recording: Recording) -> Sheet:
     return sheet
 
 
+def save_picture(figure: Figure, recording: Recording, file: Path) -> None:
+    """Write the picture.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    from matplotlib import rc_context
+
+    with rc_context(_STYLE):
+        draw_picture(figure, recording).savefig(
+            file, dpi=_PICTURE_DPI, pil_kwargs={"optimize": True}
+        )
+
+
 def save_movie(figure: Figure, recording: Recording, file: Path) -> None:
-    """Write one panel over time, and what changes with it, as an animated GIF."""
+    """Write one panel over time, and what changes with it, as an animated GIF.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
     from matplotlib import rc_context
     from matplotlib.animation import PillowWriter
 
     frames = figure.frames(recording)
     across = 1 + figure.has_history
     with rc_context(_STYLE):
-        sheet, axes = _sheet(figure, across, 1, across)
+        sheet, axes = _sheet(figure, across, 1, across, _MOVIE_SIDE)
         writer = PillowWriter(fps=_FRAMES_A_SECOND)
         with writer.saving(sheet, str(file), _MOVIE_DPI):
             for sample in [*frames, *frames[-1:] * _REST]:
@@ -63,18 +75,19 @@ def save_movie(figure: Figure, recording: Recording, file: Path) -> None:
                 writer.grab_frame()
 
 
-def _sheet(figure: Figure, across: int, down: int, count: int) -> tuple[Sheet, list[Any]]:
+def _sheet(
+    figure: Figure, across: int, down: int, count: int, side: float
+) -> tuple[Sheet, list[Any]]:
     """A sheet with a title, and its first panels."""
     from matplotlib.figure import Figure as NewSheet
 
-    sheet = NewSheet(figsize=(_SIDE * across, (_SIDE + 0.25) * down), layout="constrained")
+    sheet = NewSheet(figsize=(side * across, (side + 0.25) * down), layout="constrained")
+    if figure.is_solid:  # the label of the third axis reaches beyond its panel
+        sheet.set_layout_engine("constrained", rect=(0, 0, 0.97, 1))
     sheet.suptitle(figure.title, fontsize=10)
-    panels = []
-    for place in range(count):
-        is_solid = figure.is_solid and not (figure.has_history and place == count - 1)
-        projection = "3d" if is_solid else None
-        panels.append(sheet.add_subplot(down, across, place + 1, projection=projection))
-    return sheet, panels
+    projection = "3d" if figure.is_solid else None
+    places = range(1, count + 1)
+    return sheet, [sheet.add_subplot(down, across, k, projection=projection) for k in places]
 
 
 def _draw(figure: Figure, panel: Any, recording: Recording, sample: int) -> None:
