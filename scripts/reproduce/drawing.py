@@ -9,7 +9,7 @@ from scipy.spatial import ConvexHull
 
 from meanformer.arrays import Array, Indices
 from meanformer.scripts.reproduce.recording import Recording
-from meanformer.theory import boolean_rows, clusters, numerical_rank
+from meanformer.theory import Hull, boolean_rows, clusters, numerical_rank
 
 _INK, _ACCENT, _GREY = "#333", "#b5482f", "#888"
 _SHADE, _PLANE = "#d9a441", "#d9829b"
@@ -85,21 +85,30 @@ def label_axes(axes: Any, letter: str, dimension: int) -> None:
 
 
 def draw_outline(axes: Any, points: Array) -> None:
-    """Draw the edges of the convex hull of points of the plane."""
-    corners = points[ConvexHull(points).vertices]
+    """Draw the edges of the convex hull of points of the plane, unless it is flat."""
+    corners = points[_corners(points)]
     axes.fill(*corners.T, facecolor="none", edgecolor=_GREY, lw=0.7, ls="--", zorder=1)
 
 
 def draw_hull(axes: Any, points: Array) -> None:
-    """Shade the convex hull of points of the plane or of space; those in one place are one."""
+    """Shade the convex hull of points of the plane or of space, unless it is flat.
+
+    Points that are nearly in one place are one.
+    """
     reach = np.linalg.norm(points - points.mean(axis=0), axis=1).max()
-    corners = clusters(points, _ONE_PLACE * reach).centres
-    hull = ConvexHull(corners)
+    places = clusters(points, _ONE_PLACE * reach).centres
     if points.shape[1] == 2:
-        around = corners[hull.vertices]
+        around = places[_corners(places)]
         axes.fill(*around.T, facecolor=_SHADE, edgecolor=_SHADE, alpha=0.3, zorder=0)
-    else:
-        _add_faces(axes, corners[hull.simplices], _SHADE, 0.12)
+    elif Hull(places).dimension == 3:
+        _add_faces(axes, places[ConvexHull(places).simplices], _SHADE, 0.12)
+
+
+def _corners(points: Array) -> Indices:
+    """Which points of the plane are corners of their hull, going round; none if it is flat."""
+    if Hull(points).dimension < 2:
+        return np.empty(0, np.int64)
+    return ConvexHull(points).vertices
 
 
 def draw_matrix(axes: Any, matrix: Array, order: Indices) -> None:
@@ -133,7 +142,8 @@ def draw_curves(axes: Any, times: Array, values: dict[str, Array], sample: int) 
     axes.tick_params(labelsize=7)
     axes.grid(True, color="#eee")
     axes.set_box_aspect(1)
-    axes.legend(fontsize=7, frameon=False)
+    above = {"loc": "lower left", "bbox_to_anchor": (-0.02, 0.99), "ncols": len(values)}
+    axes.legend(fontsize=8, frameon=False, borderpad=0.2, columnspacing=1.2, **above)
 
 
 def draw_hyperplane(axes: Any, normal: Array, height: float) -> None:
@@ -152,8 +162,11 @@ def draw_hyperplane(axes: Any, normal: Array, height: float) -> None:
 
 
 def draw_prism(axes: Any, points: Array, heights: Array) -> None:
-    """Shade the sides of a polygon, the hull of points of the plane, over a range of heights."""
-    corners = points[ConvexHull(points).vertices]
+    """Shade the sides of a polygon over a range of heights.
+
+    The polygon is the hull of points of the plane; there are no sides if it is flat.
+    """
+    corners = points[_corners(points)]
     low, high = float(heights.min()), float(heights.max())
     sides = [
         [(*first, low), (*second, low), (*second, high), (*first, high)]

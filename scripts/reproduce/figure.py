@@ -32,7 +32,7 @@ class Check:
     @property
     def holds(self) -> bool:
         """Whether it is at most the bound."""
-        return self.measured <= self.bound
+        return bool(self.measured <= self.bound)
 
 
 @dataclass(frozen=True, kw_only=True)

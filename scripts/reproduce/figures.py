@@ -80,7 +80,7 @@ FIGURES: dict[str, Figure] = {
         number=40,
         dimension=2,
         end=200.0,
-        sample_every=0.2,
+        sample_every=0.1,
         shown=(0.0, 1.0, 10.0),
     ),
     "low-rank": LowRank(

@@ -20,8 +20,8 @@ from meanformer.scripts.reproduce.recording import Recording
 from meanformer.theory import Clusters, clusters, leading
 
 # Values of the leading coordinate are one if they differ by this share of the largest distance
-# from their mean.
-_LINKAGE = 0.01
+# from their mean, or by round-off.
+_LINKAGE, _ROUND_OFF = 0.01, 1e-13
 _COLOURS = ("#0b6e6e", "#c1440e", "#5b4b9a")
 
 
@@ -71,5 +71,6 @@ class Hyperplanes(Figure):
     def _groups(self, points: Array) -> Clusters:
         """Clusters of the leading coordinate."""
         heights = points @ self._normal
-        reach = float(np.abs(heights - heights.mean()).max())
-        return clusters(heights[:, None], _LINKAGE * reach)
+        reach = np.abs(heights - heights.mean()).max()
+        size = np.linalg.norm(points, axis=1).max() * np.linalg.norm(self._normal)
+        return clusters(heights[:, None], max(_LINKAGE * reach, _ROUND_OFF * size))

@@ -40,7 +40,7 @@ class Recording:
         return int(np.abs(self.times - time).argmin())
 
     def save(self, file: Path) -> None:
-        """Write the arrays by their names, P in single precision, into an archive (.npz).
+        """Write the arrays by their names into an archive (.npz).
 
         Raises:
             OSError: If it cannot be written.
@@ -50,7 +50,7 @@ class Recording:
             content,
             times=self.times,
             positions=self.positions,
-            matrices=self.matrices.astype(np.float32),
+            matrices=self.matrices,
         )
         replace_file(file, content.getvalue())
 

@@ -58,11 +58,12 @@ class Repulsive(Figure):
         """Draw the eigenvalues of t Cov."""
         times, positions = recording.times[1:], recording.positions[1:]
         found = _eigenvalues(times, positions)
-        names = ("largest eigenvalue of t Cov", "smallest")
+        names = ("largest", "smallest")
         curves = dict(zip(names, found.T[::-1], strict=False))
         draw_curves(axes, times, curves, max(sample - 1, 0))
         axes.axhline(_LIMIT, color="#888", lw=0.8, ls="--")
         axes.set_xscale("log")
+        axes.set_ylabel("eigenvalues of t Cov", fontsize=8, labelpad=1)
 
     def frames(self, recording: Recording) -> list[int]:
         """Samples at geometric times: most happens early."""

@@ -81,7 +81,7 @@ def _sheet(
     """A sheet with a title, and its first panels."""
     from matplotlib.figure import Figure as NewSheet
 
-    sheet = NewSheet(figsize=(side * across, (side + 0.25) * down), layout="constrained")
+    sheet = NewSheet(figsize=(side * across, (side + 0.3) * down), layout="constrained")
     if figure.is_solid:  # the label of the third axis reaches beyond its panel
         sheet.set_layout_engine("constrained", rect=(0, 0, 0.97, 1))
     sheet.suptitle(figure.title, fontsize=10)

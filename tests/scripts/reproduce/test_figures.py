@@ -145,21 +145,33 @@ class TestLowRank:
         assert hold(self.figure.checks(of_matrices(np.eye(40), np.eye(40)[::-1]))) == [False]
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_panels_can_be_drawn(name):
-    pytest.importorskip("matplotlib")
+def drawn(figure, positions):
+    """The axes of a picture of its last sample, all of whose parts were rendered."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     from meanformer.scripts.reproduce.sheets import draw_picture
 
-    figure = replace(FIGURES[name], number=9, shown=(2.0,))
-    rng = np.random.default_rng(0)
-    shrinking = [rng.normal(size=(9, figure.dimension)) / (1 + t) for t in range(3)]
-    matrices = rng.dirichlet(np.ones(9), size=(3, 9))
-    recording = Recording(np.arange(3.0), np.stack(shrinking), matrices)
-    sheet = draw_picture(figure, recording)
+    samples, number, _ = positions.shape
+    matrices = np.random.default_rng(1).dirichlet(np.ones(number), size=(samples, number))
+    recording = Recording(np.arange(float(samples)), positions, matrices)
+    sheet = draw_picture(replace(figure, number=number, shown=(samples - 1.0,)), recording)
     FigureCanvasAgg(sheet).draw()
-    first, *others = sheet.axes
+    return sheet.axes
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_panels_can_be_drawn(name):
+    pytest.importorskip("matplotlib")
+    figure, rng = FIGURES[name], np.random.default_rng(0)
+    first, *others = drawn(figure, rng.normal(size=(3, 9, figure.dimension)))
     assert first.get_title() == "t = 2"
     assert len(others) == figure.has_history
     assert first.has_data()
+
+
+@pytest.mark.parametrize("name", ["polytope-2d", "polytope-3d", "polytope-subspace"])
+def test_flat_hulls_are_not_drawn(name):
+    pytest.importorskip("matplotlib")
+    along = np.linspace(-1, 1, 9)[:, None] * np.arange(1, FIGURES[name].dimension + 1)
+    (panel,) = drawn(FIGURES[name], np.stack([along, along]))
+    assert not [patch for patch in panel.patches if len(patch.get_xy())]
