@@ -19,7 +19,7 @@ class Boolean(Figure):
 
     claim = (
         "d = 1, V > 0, QK > 0, distinct tokens: P(t) tends to a matrix of which every row but one "
-        "at most is e_a or e_b, with a and b the outermost tokens (theorem 2.1)"
+        "at most is e_a or e_b, with a and b the outermost tokens (section 2)"
     )
     # In d = 1, gaps of x are constant in the end, those of z shrink like e^{-t}.
     rescaled = False

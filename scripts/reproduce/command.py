@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,18 +71,8 @@ def execute(options: argparse.Namespace) -> int:
         if comm.rank == 0:
             print(f"{result.status}: {result.summary['reason']}", file=sys.stderr)
         return EXIT_CODES[result.status]
-
-    def write() -> bool:
-        recording = recorder.recording()
-        recording.save(folder / DATA_FILE)
-        save_picture(figure, recording, folder / f"{options.name}.png")
-        save_movie(figure, recording, folder / f"{options.name}.gif")
-        checks = figure.checks(recording)
-        _print_checks(figure, checks)
-        print(f"{folder}: {options.name}.png, {options.name}.gif, {DATA_FILE}, {CASE_FILE}")
-        return all(check.holds for check in checks)
-
-    return 0 if comm.bcast(on_root(comm, write)) else EXIT_CODES["stopped"]
+    finish = partial(_finish, options.name, figure, recorder, folder)
+    return 0 if comm.bcast(on_root(comm, finish)) else EXIT_CODES["stopped"]
 
 
 def _checked(options: argparse.Namespace) -> tuple[Figure, Case]:
@@ -102,6 +93,22 @@ def _checked(options: argparse.Namespace) -> tuple[Figure, Case]:
         raise refusal(f"reproduce: {problem}")
     figure = FIGURES[name]
     return figure, figure.case(name, figure.seed if options.seed is None else options.seed)
+
+
+def _finish(name: str, figure: Figure, recorder: Recorder, folder: Path) -> bool:
+    """Write data, picture and movie, and tell whether all that was measured holds.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    recording = recorder.recording()
+    recording.save(folder / DATA_FILE)
+    save_picture(figure, recording, folder / f"{name}.png")
+    save_movie(figure, recording, folder / f"{name}.gif")
+    checks = figure.checks(recording)
+    _print_checks(figure, checks)
+    print(f"{folder}: {name}.png, {name}.gif, {DATA_FILE}, {CASE_FILE}")
+    return all(check.holds for check in checks)
 
 
 def _print_list() -> None:

@@ -62,6 +62,7 @@ def set_limits(axes: Any, positions: Array, equal: bool = True) -> None:
         axes.set_box_aspect((1, 1, 1), zoom=_ZOOM)
         for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
             axis.set_pane_color((1, 1, 1, 0))
+        axes.patch.set_visible(False)  # it would cover the label of the panel to the left
     else:
         axes.set_aspect("equal", adjustable="box")
 

@@ -9,9 +9,9 @@ from meanformer.scripts.reproduce.repulsive import Repulsive
 
 #: Eigenvalues 1.35 and -0.07, as in the paper.
 _OF_THE_PLANE = ((0.64709742, 0.81911926), (0.61210449, 0.63263484))
-#: Eigenvalues 1 and -0.15 ± 0.5i.
+#: Eigenvalues 1.02 and -0.11 ± 0.47i.
 _INWARDS = ((1.0, 0.3, -0.1), (0.2, -0.1, -0.5), (0.1, 0.5, -0.1))
-#: Eigenvalues 1 and 0.3 ± 0.5i.
+#: Eigenvalues 0.89 and 0.31 ± 0.47i.
 _OUTWARDS = ((0.9, 0.3, -0.1), (0.1, 0.3, -0.5), (0.1, 0.5, 0.3))
 
 FIGURES: dict[str, Figure] = {
@@ -76,7 +76,7 @@ FIGURES: dict[str, Figure] = {
         diagonal=(1.0, 1.0, -0.5),
     ),
     "repulsive": Repulsive(
-        title="V = -I: tokens go to the origin like $t^{-1/2}$",
+        title="V = -I: tokens go to the origin",
         number=40,
         dimension=2,
         end=200.0,

@@ -32,7 +32,7 @@ class Hyperplanes(Figure):
     claim = (
         "V has a simple positive eigenvalue larger in modulus than all others, and "
         "<Q phi, K phi> > 0 for its eigenvector: the coordinate of z_i along phi tends to one of "
-        "at most three values (theorem 4.1)"
+        "at most three values (section 4)"
     )
 
     value: Sequence[Sequence[float]]

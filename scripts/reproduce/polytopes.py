@@ -32,7 +32,7 @@ class Polytope(Figure):
 
     claim = (
         "V = I, Q^T K > 0: the hulls of z are nested and tend to a convex polytope, and every z_i "
-        "tends to its boundary, or to 0 (theorem 3.1)"
+        "tends to its boundary, or to 0 (section 3)"
     )
 
     @property
@@ -64,7 +64,7 @@ class Prism(Figure):
 
     claim = (
         "Q^T K > 0, V = lambda I on a subspace F and of a smaller spectral radius on an invariant "
-        "complement G: z_i tends to the boundary of a convex polytope in F, times G (theorem 5.1)"
+        "complement G: z_i tends to the boundary of a convex polytope in F, times G (section 5)"
     )
 
     diagonal: Sequence[float]
