@@ -123,7 +123,7 @@ def _clusters(observed: ObservedTokens, row: Row) -> Row:
 
 
 def _vertices(observed: ObservedTokens, row: Row) -> Row:
-    """Theorem 3.1 of arXiv 2305.05465."""
+    """Section 3 of arXiv 2305.05465."""
     space = observed.solver.space
     if not isinstance(space, Euclidean) or space.dimension > _LARGEST_DIMENSION_OF_HULLS:
         return {}
@@ -137,7 +137,7 @@ def _vertices(observed: ObservedTokens, row: Row) -> Row:
 
 
 def _hyperplanes(observed: ObservedTokens, row: Row) -> Row:
-    """Theorem 4.1 of arXiv 2305.05465."""
+    """Section 4 of arXiv 2305.05465."""
     found = observed.leading
     if found is None or observed.solver.space.dimension < 2:
         return {}
@@ -150,7 +150,7 @@ def _hyperplanes(observed: ObservedTokens, row: Row) -> Row:
 
 
 def _matrix(observed: ObservedTokens, row: Row) -> Row:
-    """Theorem 2.1 of arXiv 2305.05465."""
+    """Section 2 of arXiv 2305.05465."""
     solver, comm = observed.solver, observed.solver.comm
     if not observed.attention.normalised or solver.number > _MOST_TOKENS_OF_MATRICES:
         return {}

@@ -56,7 +56,7 @@ def test_of_heads_the_largest_rank_counts():
 
 
 def test_tokens_at_late_times_in_one_dimension():
-    # Theorem 2.1 of arXiv 2305.05465: all rows but one choose the leftmost or rightmost token.
+    # Section 2 of arXiv 2305.05465: all rows but one choose the leftmost or rightmost token.
     tokens = 400.0 * np.sort(np.random.default_rng(2).uniform(-5, 5, size=(50, 1)), axis=0)
     evaluator = Attention().prepare(tokens, tokens, Euclidean(1))
     matrix = evaluator.matrix(np.full(50, 1 / 50))

@@ -38,7 +38,7 @@ def test_writes_case_data_picture_and_movie(quick, shared_tmp_path, capsys):
     found = Recording(**np.load(folder / "tokens.npz"))
     printed = capsys.readouterr().out
     if COMM.rank == 0:
-        assert "theorem 3.1" in printed
+        assert "section 3" in printed
         assert printed.count("holds") == len(quick.checks(found))
         assert "FAILS" not in printed
     else:

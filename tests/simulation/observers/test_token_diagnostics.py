@@ -207,7 +207,7 @@ def test_leaders_of_hardmax(share, kind, dimension):
 
 @pytest.mark.mpi
 def test_z_end_at_the_vertices_of_a_polytope():
-    # Theorem 3.1 of arXiv 2305.05465.
+    # Section 3 of arXiv 2305.05465.
     alone, found = (run(box(2), comm=comm).particles for comm in (MPI.COMM_SELF, WORLD))
     assert found["clusters"][0] == 20 and found["vertices"][0] < 20
     assert 3 <= found["clusters"][-1] <= 6
@@ -222,7 +222,7 @@ def test_z_end_at_the_vertices_of_a_polytope():
 
 @pytest.mark.mpi
 def test_z_end_on_at_most_three_hyperplanes():
-    # Theorem 4.1; eigenvalues 1.35 and -0.07.
+    # Section 4; eigenvalues 1.35 and -0.07.
     case = box(2, attention={"beta": 1.0, "value": HYPERPLANES.tolist()})
     alone, found = (run(case, comm=comm).particles for comm in (MPI.COMM_SELF, WORLD))
     assert found["hyperplanes"][0] > 10 and found["hyperplanes"][-1] <= 3
@@ -231,7 +231,7 @@ def test_z_end_on_at_most_three_hyperplanes():
 
 @pytest.mark.parametrize("rescaled", [False, True])
 def test_rows_of_the_matrix_become_boolean_in_one_dimension(rescaled):
-    # Theorem 2.1: P tends to a matrix of rank 1 or 2, all rows but one of which are Boolean.
+    # Section 2: P tends to a matrix of rank 1 or 2, all rows but one of which are Boolean.
     space = {"kind": "euclidean", "dimension": 1, "rescaled": rescaled}
     found = run(box(1, space=space, time={"end": 10.0}), comm=MPI.COMM_SELF).particles
     assert found["boolean_rows"][0] < 5 and found["rank"][0] > 5
