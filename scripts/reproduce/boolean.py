@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from meanformer.scripts.reproduce.drawing import draw_matrix, draw_rank
-from meanformer.scripts.reproduce.figure import Check, Figure
+from meanformer.scripts.reproduce.figure import Figure
 from meanformer.scripts.reproduce.recording import Recording
-from meanformer.theory import boolean_rows, numerical_rank
+from meanformer.theory import Deviation, boolean_rows, numerical_rank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Boolean(Figure):
         """All of them are the identity."""
         return {}
 
-    def checks(self, recording: Recording) -> list[Check]:
+    def checks(self, recording: Recording) -> list[Deviation]:
         """The rows at the end that are not yet those of the limit, and the rank of the others."""
         matrix, tokens = recording.matrices[-1], recording.last[:, 0]
         ends = tokens.argmin(), tokens.argmax()
@@ -38,8 +38,8 @@ class Boolean(Figure):
         others = int(np.count_nonzero(~settled))
         rank = numerical_rank(matrix[settled]) if settled.any() else 0
         return [
-            Check("rows of P that are neither e_a nor e_b up to 1e-6", others, 1),
-            Check("rank of the rows that are", rank, 2),
+            Deviation("rows of P that are neither e_a nor e_b up to 1e-6", others, 1),
+            Deviation("rank of the rows that are", rank, 2),
         ]
 
     def draw(self, axes: Any, recording: Recording, sample: int) -> None:

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from meanformer.scripts.command_line import refusal, why_no_pictures, wide_console
-from meanformer.scripts.reproduce.figure import Check, Figure
+from meanformer.scripts.reproduce.figure import Figure
 from meanformer.scripts.reproduce.figures import FIGURES
 from meanformer.scripts.reproduce.recording import Recorder
 from meanformer.scripts.reproduce.sheets import save_movie, save_picture
@@ -23,6 +23,7 @@ from meanformer.scripts.solve import EXIT_CODES
 from meanformer.simulation import Case
 from meanformer.simulation.case.errors import suggestion
 from meanformer.simulation.output.folder import CASE_FILE, on_root
+from meanformer.theory import Deviation
 
 #: The file of a figure's data, beside NAME.png and NAME.gif.
 DATA_FILE = "tokens.npz"
@@ -108,7 +109,7 @@ def _finish(name: str, figure: Figure, recorder: Recorder, folder: Path) -> bool
     checks = figure.checks(recording)
     _print_checks(figure, checks)
     print(f"{folder}: {name}.png, {name}.gif, {DATA_FILE}, {CASE_FILE}")
-    return all(check.holds for check in checks)
+    return all(check.agrees for check in checks)
 
 
 def _print_list() -> None:
@@ -118,7 +119,7 @@ def _print_list() -> None:
         print(f"{name:{width}}  {figure.title}")
 
 
-def _print_checks(figure: Figure, checks: Iterable[Check]) -> None:
+def _print_checks(figure: Figure, checks: Iterable[Deviation]) -> None:
     """Say what the theorem says, and what was measured of it."""
     console = wide_console(_WIDTH)
     console.print(figure.claim, soft_wrap=True, markup=False)
@@ -126,6 +127,6 @@ def _print_checks(figure: Figure, checks: Iterable[Check]) -> None:
     for name in ("", "measured", "at most", ""):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for check in checks:
-        numbers = f"{check.measured:.3g}", f"{check.bound:.3g}"
-        table.add_row(escape(check.what), *numbers, "holds" if check.holds else "FAILS")
+        numbers = f"{check.number:.3g}", f"{check.bound:.3g}"
+        table.add_row(escape(check.measured), *numbers, "holds" if check.agrees else "FAILS")
     console.print(table)

@@ -10,29 +10,10 @@ from typing import Any, ClassVar
 
 from meanformer.scripts.reproduce.recording import Recording
 from meanformer.simulation import Case
+from meanformer.theory import Deviation
 
 # A movie has at most so many, and the first.
 _FRAMES = 75
-
-
-@dataclass(frozen=True)
-class Check:
-    """A number that a theorem bounds from above.
-
-    Attributes:
-        what: What was measured.
-        measured: Its value; not a number fails.
-        bound: The largest that is right.
-    """
-
-    what: str
-    measured: float
-    bound: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether it is at most the bound."""
-        return bool(self.measured <= self.bound)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +61,7 @@ class Figure(ABC):
         """The keys query, key and value of ``[attention]`` that are not the identity."""
 
     @abstractmethod
-    def checks(self, recording: Recording) -> list[Check]:
+    def checks(self, recording: Recording) -> list[Deviation]:
         """What was measured, and what the theorem allows."""
 
     @abstractmethod

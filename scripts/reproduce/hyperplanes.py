@@ -15,9 +15,9 @@ from meanformer.scripts.reproduce.drawing import (
     label_axes,
     set_limits,
 )
-from meanformer.scripts.reproduce.figure import Check, Figure
+from meanformer.scripts.reproduce.figure import Figure
 from meanformer.scripts.reproduce.recording import Recording
-from meanformer.theory import Clusters, clusters, leading
+from meanformer.theory import Clusters, Deviation, clusters, leading
 
 # Values of the leading coordinate are one if they differ by this share of the largest distance
 # from their mean, or by round-off.
@@ -46,10 +46,10 @@ class Hyperplanes(Figure):
         """V."""
         return {"value": self.value}
 
-    def checks(self, recording: Recording) -> list[Check]:
+    def checks(self, recording: Recording) -> list[Deviation]:
         """How many values of the leading coordinate there are at the end."""
         what = "values of the leading coordinate, those within 1 % of its range being one"
-        return [Check(what, self._groups(recording.last).number, 3)]
+        return [Deviation(what, self._groups(recording.last).number, 3)]
 
     def draw(self, axes: Any, recording: Recording, sample: int) -> None:
         """Draw tokens, coloured by where they end, and the hyperplanes of the end."""

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from meanformer.scripts.reproduce.drawing import draw_matrix, draw_rank
-from meanformer.scripts.reproduce.figure import Check, Figure
+from meanformer.scripts.reproduce.figure import Figure
 from meanformer.scripts.reproduce.recording import Recording
-from meanformer.theory import numerical_rank
+from meanformer.theory import Deviation, numerical_rank
 
 _SHARE = 0.1
 
@@ -30,11 +30,11 @@ class LowRank(Figure):
         drawn = np.random.default_rng(seed).normal(size=shape) / np.sqrt(self.dimension)
         return dict(zip(("query", "key", "value"), drawn, strict=True))
 
-    def checks(self, recording: Recording) -> list[Check]:
+    def checks(self, recording: Recording) -> list[Deviation]:
         """The rank at the end."""
         first, last = (numerical_rank(recording.matrices[sample]) for sample in (0, -1))
         what = f"rank of P at the end over that at the start, which was {first}"
-        return [Check(what, last / first, _SHARE)]
+        return [Deviation(what, last / first, _SHARE)]
 
     def draw(self, axes: Any, recording: Recording, sample: int) -> None:
         """Draw P, tokens in any order."""

@@ -19,9 +19,9 @@ from meanformer.scripts.reproduce.drawing import (
     label_axes,
     set_limits,
 )
-from meanformer.scripts.reproduce.figure import Check, Figure, ratio
+from meanformer.scripts.reproduce.figure import Figure, ratio
 from meanformer.scripts.reproduce.recording import Recording
-from meanformer.theory import Hull
+from meanformer.theory import Deviation, Hull
 
 _NEAR, _NESTED = 1e-2, 1e-5
 
@@ -44,7 +44,7 @@ class Polytope(Figure):
         """All of them are the identity."""
         return {}
 
-    def checks(self, recording: Recording) -> list[Check]:
+    def checks(self, recording: Recording) -> list[Deviation]:
         """How far hulls are from being nested, and tokens at the end from where they should be."""
         return hull_checks(recording.positions)
 
@@ -78,7 +78,7 @@ class Prism(Figure):
         """V."""
         return {"value": np.diag(self.diagonal)}
 
-    def checks(self, recording: Recording) -> list[Check]:
+    def checks(self, recording: Recording) -> list[Deviation]:
         """As for a polytope, for the first two coordinates."""
         return hull_checks(recording.positions[..., :2])
 
@@ -91,10 +91,11 @@ class Prism(Figure):
         label_axes(axes, "z", 3)
 
 
-def hull_checks(positions: Array) -> list[Check]:
-    """What theorems 3.1 and 5.1 bound, of tokens over time, ``shape=(s, n, d)``.
+def hull_checks(positions: Array) -> list[Deviation]:
+    """How far hulls are from being nested, and tokens at the end from the boundary of the last.
 
-    Lengths are over the largest distance of a token from the mean of all.
+    Lengths are over the largest distance of a token from the mean of all; positions are those of
+    all samples, ``shape=(s, n, d)``.
     """
     last = positions[-1]
     beyond = [
@@ -103,8 +104,8 @@ def hull_checks(positions: Array) -> list[Check]:
     ]
     distances = np.minimum(Hull(last).distance_to_boundary(last), np.linalg.norm(last, axis=1))
     return [
-        Check("largest distance of a token beyond the hull a sample ago", max(beyond), _NESTED),
-        Check(
+        Deviation("largest distance of a token beyond the hull a sample ago", max(beyond), _NESTED),
+        Deviation(
             "largest distance of a token at the end from the boundary of the hull, or from 0",
             ratio(distances.max(), _spread(last)),
             _NEAR,

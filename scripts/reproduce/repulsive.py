@@ -15,8 +15,9 @@ from meanformer.scripts.reproduce.drawing import (
     label_axes,
     set_limits,
 )
-from meanformer.scripts.reproduce.figure import Check, Figure
+from meanformer.scripts.reproduce.figure import Figure
 from meanformer.scripts.reproduce.recording import Recording
+from meanformer.theory import Deviation
 
 _LIMIT = 0.5
 _FRAMES = 70
@@ -37,15 +38,15 @@ class Repulsive(Figure):
         """V."""
         return {"value": -1.0}
 
-    def checks(self, recording: Recording) -> list[Check]:
+    def checks(self, recording: Recording) -> list[Deviation]:
         """How far t Cov is from I/2 at the end, and whether the sum decreases from the start."""
         last = recording.times[-1] * np.cov(recording.last.T, bias=True)
         off = np.abs(last - _LIMIT * np.eye(len(last))).max()
         sums = [np.exp(points @ points.T).sum() for points in recording.positions]
         rises = int(np.count_nonzero(np.diff(sums) > 0))
         return [
-            Check("|t Cov - I/2| at the end, over 1/2", off / _LIMIT, 0.02),
-            Check("samples at which the sum of e^<x_i, x_j> has risen", rises, 0),
+            Deviation("|t Cov - I/2| at the end, over 1/2", off / _LIMIT, 0.02),
+            Deviation("samples at which the sum of e^<x_i, x_j> has risen", rises, 0),
         ]
 
     def draw(self, axes: Any, recording: Recording, sample: int) -> None:

@@ -28,7 +28,7 @@ class Deviation:
     @property
     def agrees(self) -> bool:
         """Whether the run agrees with the theorem."""
-        return self.number <= self.bound
+        return bool(self.number <= self.bound)
 
 
 @dataclass(frozen=True)

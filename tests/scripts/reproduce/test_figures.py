@@ -6,18 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from meanformer.scripts.reproduce.figure import Check
 from meanformer.scripts.reproduce.figures import FIGURES
 from meanformer.scripts.reproduce.polytopes import hull_checks
 from meanformer.scripts.reproduce.recording import Recording
 from meanformer.simulation import Case
-from meanformer.theory import leading
+from meanformer.theory import Deviation, leading
 
 SQUARE = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, 1.0], [1.0, -1.0]])
 
 
 def hold(checks):
-    return [check.holds for check in checks]
+    return [check.agrees for check in checks]
 
 
 def of_positions(*positions, times=None):
@@ -54,8 +53,8 @@ def test_seeds_are_of_random_matrices_too():
 
 
 def test_a_check_of_no_number_fails():
-    assert Check("any", 1.0, 1.0).holds
-    assert not Check("any", math.nan, 1.0).holds
+    assert Deviation("any", 1.0, 1.0).agrees
+    assert not Deviation("any", math.nan, 1.0).agrees
 
 
 class TestBoolean:
@@ -101,8 +100,8 @@ class TestHyperplanes:
         points = np.random.default_rng(0).normal(size=(14, figure.dimension))
         points += np.outer(heights - points @ found.left, found.right)
         (check,) = figure.checks(of_positions(points))
-        assert check.measured == count
-        assert check.holds is (count <= 3)
+        assert check.number == count
+        assert check.agrees is (count <= 3)
 
     def test_it_is_a_case_of_the_theorem(self, name):
         found = leading(np.array(FIGURES[name].value))
