@@ -68,3 +68,13 @@ def test_no_theorem(case, capsys):
 def test_a_wrong_case(case, capsys):
     assert main(["predict", case, "--set", "attention.bet=1"]) == 2
     assert "attention.bet" in capsys.readouterr().err
+
+
+def test_json_of_the_energy_on_a_sphere(case, capsys):
+    sphere = ["space={kind='sphere',dimension=3}", "attention={beta=1.0}"]
+    start = ["initial={kind='uniform'}", "time={end=1.0,sample_every=0.5}"]
+    sets = [word for each in sphere + start for word in ("--set", each)]
+    assert main(["predict", case, "--verify", "--json", *sets]) == 3
+    told = {one["theorem"]: one for one in json.loads(capsys.readouterr().out)["theorems"]}
+    assert told["energy"]["deviation"]["agrees"] is True
+    assert told["consensus"]["deviation"]["agrees"] is False

@@ -199,6 +199,7 @@ def test_depth_in_a_hemisphere(dimension):
 
 def test_deviations_of_what_is_known():
     one = setting()
+    assert Deviation("", np.float64(0.5), 0.5).agrees is True  # JSON knows no other
     assert Deviation("", 0.5, 0.5).agrees and not Deviation("", np.nan, 1.0).agrees
     (polytope,) = [each for each in predictions(one) if each.applies]
     square = np.array([[1.0, 1], [1, -1], [-1, 1], [-1, -1], [1, 0], [0, 0]])
