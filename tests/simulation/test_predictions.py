@@ -128,6 +128,16 @@ def test_densities_on_the_circle(attention, temperature, initial, end, name):
     assert found[name].agrees, found
 
 
+@pytest.mark.parametrize("law", ["softmax", "unnormalised", "sinkhorn"])
+def test_the_energy_has_a_factor_of_the_sign_of_beta(law):
+    cap = {"kind": "von-mises-fisher", "mean": [0.0, 0.0, 1.0], "concentration": 2.0}
+    found = outcomes(case(2.0, {"law": law, "beta": -1.0}, cap, SPHERE))
+    assert found["energy"].agrees
+    assert "energy" not in outcomes(
+        case(2.0, {"law": law, "beta": -1.0, "value": -1.0}, cap, SPHERE)
+    )
+
+
 def test_a_case_without_a_theorem_is_run_all_the_same():
     one = case(1.0, {"value": [[0.0, -1.0], [1.0, 0.0]]}, BOX)
     verification = verify(one, [])

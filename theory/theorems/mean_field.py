@@ -208,7 +208,7 @@ class Energy(Theorem):
         return setting.model_is(*laws)
 
     def of_the_numbers(self, setting: Setting) -> Sequence[Hypothesis]:
-        """Q^T K symmetric, and V a positive multiple of beta Q^T K."""
+        """Q^T K symmetric, and V a positive multiple of it: E has a factor 1 / beta."""
         product, value = setting.product, setting.value
         size = float(np.linalg.norm(product))
         conditions = [sign("beta Q^T K is not 0", size)]
@@ -216,11 +216,12 @@ class Energy(Theorem):
             return conditions
         factor = float((product * value).sum()) / size**2
         apart = float(np.linalg.norm(value - factor * product))
+        factor *= setting.attention.beta
         asymmetry = float(np.linalg.norm(product - product.T)) / size
         return [
             *conditions,
             equal("Q^T K is symmetric", asymmetry),
-            equal("V is a multiple of beta Q^T K", apart / max(np.linalg.norm(value), 1e-300)),
+            equal("V is a multiple of Q^T K", apart / max(np.linalg.norm(value), 1e-300)),
             sign("that multiple is positive", factor),
             *self._noise_of_one(setting, factor),
         ]
@@ -246,7 +247,7 @@ class Energy(Theorem):
     def _noise_of_one(setting: Setting, factor: float) -> list[Hypothesis]:
         if setting.temperature == 0:
             return []
-        return [equal("with noise, V = K^T Q", abs(factor * setting.attention.beta - 1))]
+        return [equal("with noise, V = K^T Q", abs(factor - 1))]
 
 
 def _not_zero(what: str, number: float) -> Hypothesis:
