@@ -15,7 +15,7 @@ the Funk-Hecke eigenvalues w_k of e^{a <x, y>} for the uniform probability on S^
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import gammaln, ive
+from scipy.special import gammaln, hyp0f1, ive
 
 from meanformer.arrays import Array
 
@@ -34,8 +34,14 @@ def ratios(slope: float, degree: Array, dimension: int) -> Array:
     """w_k / w_0 of e^{a <x, y>} for some k, a the slope, ``shape=(k,)``."""
     if slope == 0:
         return np.where(degree == 0, 1.0, 0.0)
-    order = dimension / 2 - 1
-    found: Array = ive(degree + order, abs(slope)) / ive(order, abs(slope))
+    order, size = dimension / 2 - 1, abs(slope)
+    found: Array
+    if size < order:  # by series, as Bessel functions may be below the smallest number
+        power = degree * np.log(size / 2) + gammaln(order + 1) - gammaln(degree + order + 1)
+        series = hyp0f1(degree + order + 1, size**2 / 4) / hyp0f1(order + 1, size**2 / 4)
+        found = np.exp(power) * series
+    else:
+        found = ive(degree + order, size) / ive(order, size)
     return found * np.sign(slope) ** degree
 
 
@@ -44,6 +50,8 @@ def log_partition(slope: float, dimension: int) -> float:
     order, size = dimension / 2 - 1, abs(slope)
     if size == 0:
         return 0.0
+    if size < order:
+        return float(np.log(hyp0f1(order + 1, size**2 / 4)))
     return float(gammaln(order + 1) + order * np.log(2 / size) + np.log(ive(order, size)) + size)
 
 
@@ -56,12 +64,16 @@ def thresholds(law: str, slope: float, value: float, degree: Array, dimension: i
         value: c of V = c I.
         degree: Some k from 1 on, ``shape=(k,)``.
         dimension: d of S^{d-1}, any from 2 on.
+
+    Returns:
+        Infinite where e^{|a|} exceeds double precision.
     """
     share = ratios(slope, degree, dimension)
     # w_1 / (a w_0) tends to 1/d as a tends to 0, and the others to 0.
     over = share / slope if slope != 0 else np.where(degree == 1, 1 / dimension, 0.0)
     if law == "unnormalised":
-        return value * over * np.exp(log_partition(slope, dimension))
+        with np.errstate(over="ignore"):
+            return value * over * np.exp(log_partition(slope, dimension))
     return value * over / (1 + share) if law == "sinkhorn" else value * over
 
 

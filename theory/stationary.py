@@ -33,26 +33,30 @@ def ordered_mean(law: str, slope: float, value: float, temperature: float, dimen
         dimension: d of S^{d-1}, any from 2 on.
 
     Raises:
-        ArithmeticError: If the iteration does not converge.
+        ArithmeticError: If the iteration does not converge: at large slopes Z is lost in round-off
+            opposite to e.
     """
     heights, weights = _quadrature(dimension)
     kernel = _zonal_kernel(slope, heights, dimension)
     log_size = log_partition(slope, dimension) if law == "unnormalised" else 0.0
     profile = _normalised(20 * heights, weights)
     for _ in range(_ITERATIONS):
-        moments = kernel @ (weights * profile)  # Z / w_0
-        if slope == 0:
-            mean = weights @ (heights * profile)
-            logarithm = value / temperature * mean * heights
-        elif law == "unnormalised":
-            logarithm = value / (slope * temperature) * np.exp(log_size) * moments
-        else:
-            logarithm = value / (slope * temperature) * np.log(moments)
-        after = _normalised(logarithm, weights)
+        moments = kernel @ (weights * profile)  # Z / w_0 - 1
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            if slope == 0:
+                mean = weights @ (heights * profile)
+                logarithm = value / temperature * mean * heights
+            elif law == "unnormalised":
+                logarithm = value / (slope * temperature) * np.exp(log_size) * moments
+            else:
+                logarithm = value / (slope * temperature) * np.log1p(moments)
+            after = _normalised(logarithm, weights)
         change = float(np.abs(weights * (after - profile)).sum())
         profile = (1 - _DAMPING) * profile + _DAMPING * after
         if change < _CONVERGED:
             return float(weights @ (heights * profile))
+        if not np.isfinite(change):
+            break
     raise ArithmeticError("stationary density: the iteration does not converge")
 
 
@@ -69,12 +73,14 @@ def _quadrature(dimension: int) -> tuple[Array, Array]:
 
 
 def _zonal_kernel(slope: float, heights: Array, dimension: int) -> Array:
-    """e^{a <x, y>} / w_0 averaged over rotations about the axis, ``shape=(nodes, nodes)``.
+    """e^{a <x, y>} / w_0 - 1 averaged over rotations about the axis, ``shape=(nodes, nodes)``.
 
-    By its eigenvalues: sum_k N_k (w_k / w_0) C_k(t) C_k(s), C_k(1) = 1.
+    By its eigenvalues: sum_k N_k (w_k / w_0) C_k(t) C_k(s), C_k(1) = 1, k from 1 on: at small slopes
+    little is left beside the 1 of k = 0.
     """
     top = int(30 + 2 * abs(slope))
     share = ratios(slope, np.arange(top + 1.0), dimension)
+    share[0] = 0.0
     kernel = np.zeros((len(heights), len(heights)))
     before, polynomial = np.zeros_like(heights), np.ones_like(heights)
     number = 1.0

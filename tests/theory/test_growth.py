@@ -38,6 +38,17 @@ def test_eigenvalues_are_those_of_the_kernel(slope, dimension):
     assert ratios == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("dimension", [64, 768])
+def test_eigenvalues_in_many_dimensions(dimension):
+    # <x, y> is nearly normal with variance 1/d, and w_k / w_0 nearly (a/d)^k.
+    ratios = growth.ratios(0.5, np.arange(4.0), dimension)
+    assert ratios == pytest.approx((0.5 / dimension) ** np.arange(4.0), rel=10 / dimension)
+    assert growth.log_partition(0.5, dimension) == pytest.approx(0.125 / dimension, rel=1e-4)
+    # The series and the Bessel functions meet.
+    below, above = (growth.ratios(31 + step, np.arange(9.0), 64) for step in (-1e-9, 0.0))
+    assert below == pytest.approx(above, rel=1e-7)
+
+
 def test_rates_at_beta_five_on_the_circle():
     degree = growth.degrees(5.0)
     softmax, unnormalised = (
@@ -89,6 +100,12 @@ def test_without_logits_states_are_of_von_mises_and_fisher(dimension):
     concentration, order = mean / kappa, dimension / 2
     assert iv(order, concentration) / iv(order - 1, concentration) == pytest.approx(mean, abs=1e-9)
     assert gamma(order) > 0 and ordered_mean("softmax", 0.0, 1.0, 1.1 / dimension, dimension) < 1e-6
+
+
+@pytest.mark.parametrize("law", ["softmax", "unnormalised"])
+def test_ordered_states_tend_to_those_without_logits(law):
+    near, at = (ordered_mean(law, slope, 1.0, 0.2, 3) for slope in (1e-9, 0.0))
+    assert near == pytest.approx(at, abs=1e-8)
 
 
 def test_the_ordered_branch_folds_back():

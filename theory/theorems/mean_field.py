@@ -101,13 +101,17 @@ class Noise(_Isotropic):
             _away_from(first, kappa),
             positive("degrees from 2 on decay: 1 - kappa_2 / kappa", 1 - second / kappa),
         ]
+        try:
+            ordered = self._ordered(setting)
+        except ArithmeticError:
+            return [*conditions, given("the iteration for the stationary density converges", False)]
         if kappa < first:
             return [*conditions, _has_a_mean(setting)]
         return [
             *conditions,
             given(
                 "no stationary density gathered about a direction exists beside the uniform one",
-                self._ordered(setting) < 1e-6,
+                ordered < 1e-6,
             ),
         ]
 

@@ -219,3 +219,10 @@ def test_deviations_of_what_is_known():
     others = [each for each in predictions(one) if not each.applies]
     with pytest.raises(ValueError, match="does not apply"):
         others[0].deviation(at_rest)
+
+
+def test_noise_is_not_called_where_its_stationary_density_is_not_found():
+    one = density(Attention(beta=700.0), temperature=0.01)
+    assert [each.statement for each in failing(one, "noise")] == [
+        "the iteration for the stationary density converges"
+    ]
