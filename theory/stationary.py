@@ -75,8 +75,8 @@ def _quadrature(dimension: int) -> tuple[Array, Array]:
 def _zonal_kernel(slope: float, heights: Array, dimension: int) -> Array:
     """e^{a <x, y>} / w_0 - 1 averaged over rotations about the axis, ``shape=(nodes, nodes)``.
 
-    By its eigenvalues: sum_k N_k (w_k / w_0) C_k(t) C_k(s), C_k(1) = 1, k from 1 on: at small slopes
-    little is left beside the 1 of k = 0.
+    By its eigenvalues: sum_k N_k (w_k / w_0) C_k(t) C_k(s), C_k(1) = 1, k from 1 on: at small
+    slopes little is left beside the 1 of k = 0.
     """
     top = int(30 + 2 * abs(slope))
     share = ratios(slope, np.arange(top + 1.0), dimension)

@@ -51,7 +51,9 @@ class MeanOnly(_Isotropic):
         c, a = self.factors(setting)
         conditions = [equal("beta Q^T K is 0", abs(a)), _not_zero("V", c)]
         if c > 0:
-            conditions.append(_has_a_mean(setting))
+            conditions += [_has_a_mean(setting), setting.not_at_rest()]
+        elif setting.temperature == 0 and setting.tokens is not None:
+            conditions.append(_no_majority(setting.tokens))
         if setting.temperature > 0 and c > 0:
             critical = c / setting.space.dimension
             conditions.append(_away_from(critical, setting.temperature))
@@ -61,7 +63,7 @@ class MeanOnly(_Isotropic):
         """How long the mean gets."""
         length = self._length(setting)
         if setting.temperature == 0 and length == 1:
-            return "the mass tends to one point: |mean| tends to 1"
+            return "from almost every start the mass tends to one point: |mean| tends to 1"
         if length == 0:
             return "the mean tends to 0" + (
                 ", and the density to the uniform one" if setting.temperature > 0 else ""
@@ -145,14 +147,17 @@ class NearUniform(_Isotropic):
     source = "arXiv 2410.23228, Funk-Hecke"
 
     def of_the_numbers(self, setting: Setting) -> Sequence[Hypothesis]:
-        """A start that is nearly uniform."""
+        """A start that is nearly uniform, with that of tokens' fluctuations."""
         start = setting.measure
         amplitude = abs(start.amplitude) if isinstance(start, ZonalHarmonic) else np.inf
         if isinstance(start, Uniform):
             amplitude = 0.0
+        if setting.tokens is not None and not setting.has_density:
+            amplitude += 1 / np.sqrt(len(setting.tokens))
         return [
             Hypothesis(
-                f"the start is uniform but for a harmonic of amplitude up to {_SMALL:g}",
+                "the start is uniform but for a harmonic of an amplitude (for n tokens plus "
+                f"n^(-1/2)) up to {_SMALL:g}",
                 amplitude,
                 _SMALL - amplitude,
                 0.0,
@@ -260,6 +265,12 @@ def _not_zero(what: str, number: float) -> Hypothesis:
 
 def _has_a_mean(setting: Setting) -> Hypothesis:
     return positive("the mean at t = 0 is not 0", setting.mean_length, least=_SMALLEST_MEAN)
+
+
+def _no_majority(tokens: Array) -> Hypothesis:
+    """That others can balance those in one place: they stay together."""
+    _, counts = np.unique(tokens, axis=0, return_counts=True)
+    return given("half of the tokens at most are in one place", 2 * counts.max() <= len(tokens))
 
 
 def _away_from(critical: float, temperature: float) -> Hypothesis:

@@ -14,7 +14,11 @@ from meanformer.attention import Attention, Model, Space
 from meanformer.attention.matrices import full, multiple_of_identity, sum_of
 from meanformer.attention.measures import Measure
 from meanformer.attention.measures.measure import uniform_numbers
-from meanformer.theory.theorems.hypotheses import Hypothesis, equal, given
+from meanformer.errors import SolverError
+from meanformer.theory.theorems.hypotheses import Hypothesis, equal, given, positive
+
+# Given tokens are not at rest if one of so many moves faster than round-off.
+_WATCHED, _AT_REST = 100, 1e-9
 
 #: The columns of a table by name, ``shape=(samples,)`` each.
 Columns = Mapping[str, Array]
@@ -69,20 +73,40 @@ class Setting:
 
     @cached_property
     def mean_length(self) -> float:
-        """|int x dmu| at t = 0: of a density to 0.01, by 100 000 samples."""
-        points = self.tokens
-        if points is None:
-            assert self.measure is not None
-            points = self.measure.sample(uniform_numbers(0, 100_000, 0, self.space))
-        return float(np.linalg.norm(points.mean(axis=0)))
+        """|int x dmu| at t = 0: of a density to 0.01, by 100 000 samples.
+
+        It is the smaller of both where a density and tokens are evolved.
+        """
+        starts = [] if self.tokens is None else [self.tokens]
+        if self.measure is not None and (self.has_density or not starts):
+            starts.append(self.measure.sample(uniform_numbers(0, 100_000, 0, self.space)))
+        return float(min(np.linalg.norm(points.mean(axis=0)) for points in starts))
 
     def model_is(self, *laws: str) -> list[Hypothesis]:
         """The hypotheses on the kind of model that most theorems share."""
         return [
             given(f"the law is {' or '.join(laws)}", self.attention.law in laws),
-            given("there is one head", self.heads == 1),
+            given(
+                "there is one head, of values V y", self.heads == 1 and not self.attention.relative
+            ),
             given("Q, K and V do not change with time", self.is_constant),
         ]
+
+    def not_at_rest(self) -> Hypothesis:
+        """That the start is no unstable equilibrium, for theorems on almost every start.
+
+        Tokens that are drawn at random are none, with probability one.
+        """
+        if self.tokens is None or self.measure is not None:
+            return given("the start is drawn from a density", True)
+        count = len(self.tokens)
+        weights, watched = np.full(count, 1 / count), self.tokens[:_WATCHED]
+        try:
+            speeds = self.attention.velocity(watched, self.tokens, weights, self.space)
+        except SolverError:
+            return given("the velocity is defined at t = 0", False)
+        fastest = float(np.linalg.norm(speeds, axis=1).max())
+        return positive("given tokens are not at rest: their largest speed", fastest, 1.0, _AT_REST)
 
     def without_noise(self) -> Hypothesis:
         """That kappa is 0."""

@@ -16,6 +16,8 @@ from meanformer.theory.theorems.setting import End, Setting, multiple
 
 # Tokens have met where no chord to their mean is longer.
 _MET = 1e-2
+# Inner products of equal or of evenly spread tokens are at rest, up to this.
+_EQUAL_ANGLES = 1e-9
 
 
 class SphericalTheorem(TokenTheorem):
@@ -73,6 +75,7 @@ class Consensus(_Meeting):
             sign("V is positive", factor),
             of_product,
             given("beta Q^T K is not negative", slope >= 0),
+            setting.not_at_rest(),
         ]
 
     def limit(self, setting: Setting) -> str:
@@ -113,7 +116,9 @@ class Equiangular(SphericalTheorem):
             rate = f"/(e^({a:g} (1-g)) + {n - 1})"
         else:
             rate = f"e^({a:g} g)/{n}"
-        tends = "1" if c > 0 and 1 + (n - 1) * g > 1e-9 else f"{-1 / (n - 1):.4g}"
+        low = -1 / (n - 1)
+        stays = c == 0 or min(1 - g, g - low) < _EQUAL_ANGLES
+        tends = f"{g:.4g}" if stays else "1" if c > 0 else f"{low:.4g}"
         return (
             f"all pairs keep one inner product g, from {g:.6g}, with "
             f"g' = {2 * c:g} (1-g)(1+{n - 1}g){rate}: g tends to {tends}"

@@ -226,3 +226,59 @@ def test_noise_is_not_called_where_its_stationary_density_is_not_found():
     assert [each.statement for each in failing(one, "noise")] == [
         "the iteration for the stationary density converges"
     ]
+
+
+E1, E2, E3 = np.eye(3)
+
+
+def on_sphere(model, *tokens):
+    return setting(model, Sphere(3), np.array(tokens))
+
+
+def test_given_tokens_at_rest_do_not_meet():
+    opposite = on_sphere(Attention(), E1, -E1)
+    (broken,) = failing(opposite, "consensus")
+    assert "at rest" in broken.statement and abs(broken.number) < 1e-9
+    assert "consensus" in applying(on_sphere(Attention(), E1, -E1, E2))
+    # Three in one place hold the fourth where it is.
+    assert "mean" not in applying(on_sphere(Attention(beta=0.0), E1, E1, E1, -E1))
+
+
+def test_a_repelled_majority_in_one_place_keeps_its_mean():
+    away = Attention(beta=0.0, value=-1.0)
+    for tokens, applies in [((E1,), False), ((E1, E1, E2), False), ((E1, E2), True)]:
+        assert ("mean" in applying(on_sphere(away, *tokens))) == applies
+
+
+@pytest.mark.parametrize(
+    ("value", "tokens", "tends"),
+    [
+        (0.0, (E1, E2), "0"),
+        (1.0, (E1, E2), "1"),
+        (1.0, (E1, -E1), "-1"),
+        (-1.0, (E1, E1), "1"),
+        (-1.0, (E1, E2, E3), "-0.5"),
+    ],
+)
+def test_where_equal_angles_tend_to(value, tokens, tends):
+    one = on_sphere(Attention(value=value), *tokens)
+    (found,) = [each for each in predictions(one) if each.theorem.name == "equiangular"]
+    assert found.limit.endswith(f"g tends to {tends}")
+
+
+def test_a_uniform_density_has_no_mean_though_its_tokens_have():
+    model, tokens = Attention(beta=0.0), np.array([E1, E2, E3])
+    both = Setting(model, Sphere(3), tokens=tokens, measure=Uniform(3), has_density=True)
+    (broken,) = failing(both, "mean")
+    assert "mean at t = 0" in broken.statement and broken.number < 0.02
+
+
+def test_few_tokens_are_no_uniform_density():
+    tokens = cloud(3, 200) / np.linalg.norm(cloud(3, 200), axis=1, keepdims=True)
+    for count, applies in [(20, False), (200, True)]:
+        one = Setting(Attention(), Sphere(3), tokens=tokens[:count], measure=Uniform(3))
+        assert ("growth" in applying(one)) == applies
+
+
+def test_mean_shift_is_another_model():
+    assert applying(setting(Attention(relative=True))) == set()
