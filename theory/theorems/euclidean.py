@@ -129,7 +129,7 @@ class Repulsive(EuclideanTheorem):
     source = "arXiv 2305.05465, appendix; 2501.18322 for the rate"
 
     def of_the_numbers(self, setting: Setting) -> Sequence[Hypothesis]:
-        """V = -c I and beta Q^T K = a I with positive c and a."""
+        """V = -c I and beta Q^T K = a I with positive c and a, and tokens that differ."""
         is_multiple, factor = multiple("V", setting.value)
         of_product, slope = multiple("Q^T K", setting.product)
         return [
@@ -137,6 +137,7 @@ class Repulsive(EuclideanTheorem):
             sign("-V is positive", -factor),
             of_product,
             sign("beta Q^T K is positive", slope),
+            given("not all tokens are in one place", _directions(setting) > 0),
         ]
 
     def limit(self, setting: Setting) -> str:
@@ -144,7 +145,7 @@ class Repulsive(EuclideanTheorem):
         rate = self._rate(setting)
         return (
             f"all tokens x_i tend to 0 like t^(-1/2): t Cov(t) tends to {1 / rate:.4g} I, on the "
-            "space that generic tokens span"
+            f"{_directions(setting)} dimensions of their differences"
         )
 
     def deviation(self, end: End) -> Deviation:
@@ -154,8 +155,7 @@ class Repulsive(EuclideanTheorem):
         if end.rescaled:
             x = x * np.exp(end.time * end.setting.value[0, 0])
         moments = np.linalg.svd(x, compute_uv=False) ** 2 / len(x)
-        generic = max(1, min(len(x) - 1, x.shape[1]))
-        scaled = self._rate(end.setting) * end.time * moments[:generic]
+        scaled = self._rate(end.setting) * end.time * moments[: _directions(end.setting)]
         return Deviation(
             "distance of 2 a c t int x x^T, beta Q^T K = a I and V = -c I, from the identity",
             float(np.abs(scaled - 1).max()),
@@ -166,6 +166,12 @@ class Repulsive(EuclideanTheorem):
     def _rate(setting: Setting) -> float:
         """2 a c: S' = -2 a c S^2 for the covariance s I of a normal distribution."""
         return float(-2 * setting.product[0, 0] * setting.value[0, 0])
+
+
+def _directions(setting: Setting) -> int:
+    """How many dimensions differences of tokens span; they stay in that space."""
+    assert setting.tokens is not None
+    return int(np.linalg.matrix_rank(setting.tokens - setting.tokens.mean(axis=0)))
 
 
 def real_and_leading(space: LeadingSpace, value: Array) -> list[Hypothesis]:

@@ -270,7 +270,9 @@ def _has_a_mean(setting: Setting) -> Hypothesis:
 def _no_majority(tokens: Array) -> Hypothesis:
     """That others can balance those in one place: they stay together."""
     _, counts = np.unique(tokens, axis=0, return_counts=True)
-    return given("half of the tokens at most are in one place", 2 * counts.max() <= len(tokens))
+    return given(
+        "half of the tokens at most are in one place", bool(2 * counts.max() <= len(tokens))
+    )
 
 
 def _away_from(critical: float, temperature: float) -> Hypothesis:

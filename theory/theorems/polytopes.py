@@ -21,6 +21,8 @@ from meanformer.theory.theorems.setting import End, Setting, multiple
 _TOLERANCE = 1e-9
 # Faces of a polytope are too many to look at all of them beyond.
 _LARGEST_DIMENSION = 3
+# So are its facets, at most about n^(d/2) for n points: more take minutes.
+_MOST_FACETS = 1e9
 
 
 class Polytope(EuclideanTheorem):
@@ -42,7 +44,7 @@ class Polytope(EuclideanTheorem):
             "or to 0"
         )
 
-    def deviation(self, end: End) -> Deviation:
+    def deviation(self, end: End) -> Deviation | None:
         """How far tokens are from the finite set of the theorem; beyond d = 3, from its hull."""
         z, size = end.z, _size(end.z)
         if z.shape[1] > _LARGEST_DIMENSION or size == 0:
@@ -91,7 +93,7 @@ class PolytopeTimesSubspace(EuclideanTheorem):
             "complement z goes its own way"
         )
 
-    def deviation(self, end: End) -> Deviation:
+    def deviation(self, end: End) -> Deviation | None:
         """How far tokens' parts in F are from the boundary of their hull, and from 0."""
         space = leading_space(end.setting.value)
         # Coordinates in F along the complement; the basis of F is orthonormal.
@@ -187,8 +189,14 @@ def _positive_definite(setting: Setting) -> list[Hypothesis]:
     ]
 
 
-def _from_the_boundary(points: Array, what: str) -> Deviation:
-    """How far points are from the boundary of their hull and from 0, over the longest."""
+def _from_the_boundary(points: Array, what: str) -> Deviation | None:
+    """How far points are from the boundary of their hull and from 0, over the longest.
+
+    None where it has too many facets, or no interior as points are too few: they show nothing.
+    """
+    count, dimension = points.shape
+    if count <= dimension or dimension // 2 * np.log(count) > np.log(_MOST_FACETS):
+        return None
     size = _size(points)
     distances = np.minimum(
         Hull(points).distance_to_boundary(points), np.linalg.norm(points, axis=1)

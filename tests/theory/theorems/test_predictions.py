@@ -1,10 +1,14 @@
 """Which theorem applies to which setting: every hypothesis is broken once."""
 
+from mpi4py import MPI
+
 import numpy as np
 import pytest
 
 from meanformer.attention import Attention, Euclidean, Head, Schedule, Sphere
 from meanformer.attention.measures import Uniform, VonMisesFisher, ZonalHarmonic
+from meanformer.particles import TokenSolver
+from meanformer.solvers import advance
 from meanformer.theory import THEOREMS, growth, predictions
 from meanformer.theory.theorems.base import Deviation
 from meanformer.theory.theorems.setting import End, Setting
@@ -282,3 +286,23 @@ def test_few_tokens_are_no_uniform_density():
 
 def test_mean_shift_is_another_model():
     assert applying(setting(Attention(relative=True))) == set()
+
+
+def test_repelled_tokens_fill_the_space_of_their_differences():
+    away = Attention(value=-1.0)
+    assert applying(setting(away, tokens=np.ones((1, 2)))) == set()
+    assert applying(setting(away, tokens=np.ones((5, 2)))) == set()
+    # Two of three are in one place, and all on a line beside 0.
+    one = setting(away, tokens=np.array([[0.0, 1.0], [0.0, 1.0], [3.0, 1.0]]))
+    solver = TokenSolver(one.tokens, away, Euclidean(2), MPI.COMM_SELF)
+    end = End(one, 300.0, advance(solver, 300.0).points)
+    (found,) = [each for each in predictions(one) if each.applies]
+    assert "1 dimensions" in found.limit and found.deviation(end).agrees
+
+
+@pytest.mark.parametrize(("number", "dimension"), [(6, 8), (1000, 8), (40, 80)])
+def test_hulls_of_too_many_facets_or_without_interior_show_nothing(number, dimension):
+    one = setting(space=Euclidean(dimension), tokens=cloud(dimension, number))
+    (found,) = [each for each in predictions(one) if each.applies]
+    assert found.theorem.name == "polytope"
+    assert found.deviation(End(one, 9.0, one.tokens, rescaled=True)) is None
