@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.special import eval_gegenbauer, eval_legendre, gamma, iv
+from scipy.special import eval_gegenbauer, eval_legendre, iv
 
 from meanformer.theory import growth
 from meanformer.theory.stationary import ordered_mean
@@ -99,7 +99,7 @@ def test_without_logits_states_are_of_von_mises_and_fisher(dimension):
     mean = ordered_mean("softmax", 0.0, 1.0, kappa, dimension)
     concentration, order = mean / kappa, dimension / 2
     assert iv(order, concentration) / iv(order - 1, concentration) == pytest.approx(mean, abs=1e-9)
-    assert gamma(order) > 0 and ordered_mean("softmax", 0.0, 1.0, 1.1 / dimension, dimension) < 1e-6
+    assert ordered_mean("softmax", 0.0, 1.0, 1.1 / dimension, dimension) < 1e-6
 
 
 @pytest.mark.parametrize("law", ["softmax", "unnormalised"])

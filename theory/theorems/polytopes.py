@@ -20,7 +20,7 @@ from meanformer.theory.theorems.setting import End, Setting, multiple
 # A point is on a face, and in its own maximum, up to this share of the polytope's size.
 _TOLERANCE = 1e-9
 # Faces of a polytope are too many to look at all of them beyond.
-_LARGEST_DIMENSION = 3
+_LARGEST_DIMENSION, _MOST_VERTICES = 3, 200
 # So are its facets, at most about n^(d/2) for n points: more take minutes.
 _MOST_FACETS = 1e9
 
@@ -49,7 +49,10 @@ class Polytope(EuclideanTheorem):
         z, size = end.z, _size(end.z)
         if z.shape[1] > _LARGEST_DIMENSION or size == 0:
             return _from_the_boundary(z, "z")
-        points = limit_points(z[Hull(z).vertices], end.setting.product)
+        vertices = z[Hull(z).vertices]
+        if len(vertices) > _MOST_VERTICES:  # long before the end
+            return _from_the_boundary(z, "z")
+        points = limit_points(vertices, end.setting.product)
         rests = np.vstack([points, np.zeros(z.shape[1])])
         nearest, _ = cKDTree(rests).query(z)
         return Deviation(

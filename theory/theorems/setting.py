@@ -110,7 +110,9 @@ class Setting:
 
     def without_noise(self) -> Hypothesis:
         """That kappa is 0."""
-        return Hypothesis("there is no noise", self.temperature, 0.0 - self.temperature, 0.0)
+        return Hypothesis(
+            "kappa, the strength of noise, is 0", self.temperature, 0.0 - self.temperature, 0.0
+        )
 
 
 @dataclass(frozen=True, eq=False)
