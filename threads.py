@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 
 from meanformer.mpi import MPI
@@ -13,6 +13,9 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 
 _EVERY_LIBRARY = "OMP_NUM_THREADS"
 _BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+# Multiplications of about a millisecond.
+_SMALL = 2e7
 
 _share: int | None = None
 
@@ -56,12 +59,17 @@ def divided_cores(comm: MPI.Intracomm) -> Iterator[None]:
         _share = former
 
 
-def one_thread() -> AbstractContextManager[object]:
-    """Within, BLAS has one thread: small matrices are not worth the start of others.
+def blas_for(multiplications: float) -> AbstractContextManager[object]:
+    """Within, BLAS has one thread if its work is small: the start of others is not worth it.
 
-    scipy's exponential of a matrix of 16 rows takes a hundred times as long by two threads where
-    another process is at work.
+    The exponential of a matrix of 16 rows takes a hundred times as long by two threads where
+    another process is at work, a run of 128 tokens in 128 dimensions six times.
+
+    Args:
+        multiplications: Of one call or a few, in order of magnitude.
     """
+    if multiplications > _SMALL:
+        return nullcontext()
     return _libraries().limit(limits=1, user_api="blas")
 
 

@@ -26,7 +26,7 @@ from meanformer.attention.laws import LAWS
 from meanformer.attention.matrices import full, spectral_norm, sum_of
 from meanformer.attention.schedule import Model
 from meanformer.errors import SolverError
-from meanformer.threads import one_thread
+from meanformer.threads import blas_for
 
 # V is cut into its parts where real parts leave the widest gap within this share of the largest, or
 # of |V|: those of a defective zero are off by more than round-off.
@@ -213,7 +213,7 @@ def _exponential(matrix: Array) -> Array:
     Raises:
         RescalingError: If squares of it overflow.
     """
-    with np.errstate(over="ignore", invalid="ignore"), one_thread():
+    with np.errstate(over="ignore", invalid="ignore"), blas_for(len(matrix) ** 3):
         exponential = np.asarray(expm(matrix))
     if not np.abs(exponential).max() < _CEILING:  # also where it is not a number
         raise RescalingError("value: e^{tV} exceeds double precision at this time")

@@ -16,6 +16,7 @@ from meanformer.attention.rescaled import Rescaled
 from meanformer.particles.bounded import BoundedSteps
 from meanformer.particles.controlled import ControlledSteps
 from meanformer.particles.equation import TokenEquation
+from meanformer.threads import blas_for
 
 Integrator = Literal["adaptive", "rk4"]
 # Attention is more accurate than steps by this factor.
@@ -81,6 +82,7 @@ class TokenSolver:
         self.time = 0.0
         self._rescaled = Rescaled(attention, space.dimension) if rescaled else None
         self._state = self.points
+        self._multiplications = self.number * (self.number + space.dimension) * space.dimension
         self._steps: ControlledSteps | BoundedSteps
         model, accuracy = self._rescaled or attention, min(_TOLERANCE, _SHARE * tolerance)
         self._equation = equation = TokenEquation(model, space, self.weights, comm, accuracy)
@@ -171,7 +173,8 @@ class TokenSolver:
             ToleranceError: If no step is short enough for the tolerance.
             RescalingError: If e^{tV} exceeds double precision.
         """
-        self._move(*self._steps.go_on(self._state, self.time, until))
+        with blas_for(self._multiplications):
+            self._move(*self._steps.go_on(self._state, self.time, until))
 
     def _move(self, state: Array, time: float) -> None:
         self._state, self.time, self.points = state, time, state

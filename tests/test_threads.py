@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from meanformer.attention.transforms.nonuniform import transform_threads
 from meanformer.simulation import Case, runner
-from meanformer.threads import divided_cores, one_thread, share_of_cores, threads
+from meanformer.threads import blas_for, divided_cores, share_of_cores, threads
 
 CHOICES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
@@ -120,6 +120,8 @@ def test_a_run_divides_the_cores(monkeypatch):
 def test_one_thread_for_small_matrices():
     with threadpool_limits(2, "blas"):
         before = blas_threads()
-        with one_thread():
+        with blas_for(16**3):
             assert blas_threads() <= {1}
+        with blas_for(1000**3):
+            assert blas_threads() == before
         assert blas_threads() == before

@@ -15,6 +15,7 @@ from meanformer.attention import Attention, Euclidean, Model, Space, Sphere
 from meanformer.attention.matrices import full, sum_of
 from meanformer.simulation.observers import diagnostics as d
 from meanformer.simulation.observers.columns import Diagnostics, Observed, Part, Row, alone, empty
+from meanformer.simulation.state import State
 from meanformer.solvers import Tokens, WeightedPoints
 from meanformer.theory import (
     Clusters,
@@ -25,6 +26,7 @@ from meanformer.theory import (
     leading,
     numerical_rank,
 )
+from meanformer.threads import blas_for
 
 # Tokens of a cluster are linked by steps of this length along the chord on spheres; in R^d, of this
 # share of the largest distance of a token from the mean.
@@ -240,3 +242,10 @@ class TokenDiagnostics(Diagnostics):
     """Fill ``particles.csv``."""
 
     parts = OF_TOKENS
+
+    def sample(self, state: State) -> None:
+        """Add a row."""
+        tokens = self._observed.solver
+        number, dimension = tokens.number, tokens.space.dimension
+        with blas_for(number**2 * max(number, dimension)):
+            super().sample(state)
