@@ -9,6 +9,8 @@ from meanformer.mpi import MPI
 import numpy as np
 
 from meanformer.arrays import Array
+from meanformer.attention import Model
+from meanformer.attention.rescaled import RescaledLayer
 from meanformer.integrators.explicit import RK4
 from meanformer.integrators.stepper import Rate
 from meanformer.integrators.steps import equal_steps
@@ -23,13 +25,13 @@ class BoundedSteps:
 
     Args:
         equation: What moves the tokens.
-        length: Of a step, or None for one by ``Attention.rate_bound``.
+        length: Of a step, or None for one by ``TokenEquation.rate_and_bound``.
 
     Attributes:
         steps: Steps taken.
         refused: None ever is.
-        length: The longest step that ``Attention.rate_bound`` allowed when the last one began,
-            whatever is taken; infinite before the first.
+        length: The longest step that the bound allowed when the last one began, whatever is taken;
+            infinite before the first.
     """
 
     refused = 0
@@ -57,11 +59,9 @@ class BoundedSteps:
         self.length = _COURANT / fastest if fastest > 0 else np.inf
         count = equal_steps(until - time, self._fixed or self.length)
         dt = (until - time) / count
-        step = RK4.step(
-            state, time, dt, Rate(first), tendency=lambda u, t: Rate(equation.rate(u, t, layer))
-        )
+        after = self._after(state, time, dt, first, layer)
         self.steps += 1
-        return equation.space.retract(step.after), until if count == 1 else time + dt
+        return after, until if count == 1 else time + dt
 
     def arrays(self, state: Array) -> dict[str, Array]:
         """Nothing: a step depends on the tokens alone."""
@@ -70,3 +70,13 @@ class BoundedSteps:
     def restore(self, arrays: Mapping[str, Array]) -> None:
         """Take over the number of steps."""
         self.steps = int(arrays["steps"])
+
+    def _after(
+        self, state: Array, time: float, dt: float, first: Array, layer: Model | RescaledLayer
+    ) -> Array:
+        """The state after a step, from the rate at its start and the layer that holds in it."""
+        equation = self._equation
+        step = RK4.step(
+            state, time, dt, Rate(first), tendency=lambda u, t: Rate(equation.rate(u, t, layer))
+        )
+        return equation.space.retract(step.after)

@@ -58,14 +58,15 @@ class TokenEnsemble:
         min(self.systems, key=lambda system: system.time).step(until)
 
 
-def deal_out(tokens: Tokens, count: int, solver: Callable[[Array], Tokens]) -> TokenEnsemble:
+def deal_out(tokens: Tokens, count: int, solver: Callable[[Array, int], Tokens]) -> TokenEnsemble:
     """Deal out tokens to systems that do not see each other. Collective.
 
     Args:
         tokens: What is dealt out, at its time 0: token i goes to system i mod ``count``.
         count: Systems; there are fewer where there are fewer tokens.
-        solver: Makes a system of this rank's share of its tokens, ``shape=(n, d)``; collective.
+        solver: Makes a system of this rank's share of its tokens, ``shape=(n, d)``, and its number,
+            from 1 on: 0 is that of ``tokens``. Collective.
     """
     count = min(count, tokens.number)
     system = tokens.numbers % count
-    return TokenEnsemble([solver(tokens.points[system == k]) for k in range(count)])
+    return TokenEnsemble([solver(tokens.points[system == k], k + 1) for k in range(count)])

@@ -10,7 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from meanformer.arrays import Array
-from meanformer.attention import Attention, AttentionDomainError, Evaluator, Field, Model, Space
+from meanformer.attention import (
+    Attention,
+    AttentionDomainError,
+    Evaluator,
+    Field,
+    Model,
+    Space,
+    Sphere,
+)
 from meanformer.attention.rescaled import Rescaled, RescaledLayer
 from meanformer.attention.variance import largest_variance
 
@@ -29,6 +37,7 @@ class TokenEquation:
         weights: Of this rank's tokens, ``shape=(n_local,)``.
         comm: The ranks that share the tokens.
         tolerance: Of attention.
+        temperature: kappa, of the noise that moves tokens beside F.
 
     Attributes:
         seconds: Spent on attention.
@@ -41,7 +50,9 @@ class TokenEquation:
         weights: Array,
         comm: MPI.Intracomm,
         tolerance: float = 1e-10,
+        temperature: float = 0.0,
     ) -> None:
+        self.temperature = temperature
         self.model, self.space, self.weights, self.comm = model, space, weights, comm
         self.seconds = 0.0
         self._tolerance = tolerance
@@ -59,7 +70,10 @@ class TokenEquation:
     def rate_and_bound(self, state: Array, time: float) -> tuple[Array, float]:
         """F where a step starts, and how fast it changes on this rank; evaluated once. Collective.
 
-        See ``Attention.rate_bound``.
+        That is b(s) of ``Attention.rate_bound`` with s the largest variance. Noise turns tokens of
+        a sphere at the rate (d - 1) kappa, of harmonics of degree one, and the larger of the two
+        counts. In R^d it adds 2 kappa / b to s in the time 1 / b: the bound solves
+        b = b(s + 2 kappa / b), with b(s) taken for linear.
         """
         if self._known is None or self._known[0] is not state or self._known[1] != time:
             self.forget()
@@ -70,6 +84,11 @@ class TokenEquation:
             central = attention.normalised
             spread = largest_variance(x, self.weights, self.space, self.comm, central)
             bound = attention.rate_bound(field, spread)
+            if self.temperature > 0 and isinstance(self.space, Sphere):
+                bound = max(bound, (self.space.dimension - 1) * self.temperature)
+            elif self.temperature > 0:
+                slope = attention.rate_bound(field, spread + 1) - bound
+                bound = bound / 2 + float(np.sqrt(bound**2 / 4 + 2 * self.temperature * slope))
             self._known = state, time, self._rate(field, state, layer), bound
         return self._known[2:]
 

@@ -16,6 +16,7 @@ from meanformer.attention.rescaled import Rescaled
 from meanformer.particles.bounded import BoundedSteps
 from meanformer.particles.controlled import ControlledSteps
 from meanformer.particles.equation import TokenEquation
+from meanformer.particles.stochastic import StochasticSteps
 from meanformer.threads import blas_for
 
 Integrator = Literal["adaptive", "rk4"]
@@ -25,8 +26,9 @@ _TOLERANCE = 1e-10
 
 
 class TokenSolver:
-    """Solve x_i' = v[mu_n](x_i), mu_n = (1/n) sum_j delta_{x_j}, distributed over ranks.
+    """Solve dx_i = v[mu_n](x_i) dt + sqrt(2 kappa) dW_i, mu_n = (1/n) sum_j delta_{x_j}.
 
+    Tokens are distributed over ranks; on a sphere dW_i is its Brownian motion.
     On the sphere, every step ends on it again. In rescaled variables of R^d tokens are
     z = e^{-tV} x (arXiv 2305.05465, section 1), and what is integrated is bounded: see
     ``attention.rescaled``.
@@ -39,10 +41,15 @@ class TokenSolver:
         step: The longest time step, or None for none.
         integrator: "adaptive", steps by their estimated errors (Dormand-Prince 5(4)), or "rk4",
             the classical Runge-Kutta method in steps that end at the times asked for, by ``step``
-            or ``Attention.rate_bound``.
+            or ``Attention.rate_bound``. None is the former, or with noise steps of Heun's
+            method, of second order in law, whose lengths are chosen as those of the latter.
         tolerance: Of the adaptive integrator: the error that a step may add, over the spread of
             the tokens (1 on the sphere), from 1e-13 to 1e-2, dimensionless.
         rescaled: Whether tokens are z.
+        temperature: kappa, the strength of the noise, not negative.
+        seed: Of the noise, not negative: that of token i in a step depends on the seed, the system,
+            i and the step's number alone.
+        system: Which of several systems with one seed, not negative.
 
     Attributes:
         number: Tokens on all ranks.
@@ -53,8 +60,9 @@ class TokenSolver:
 
     Raises:
         ValueError: On every rank, if there is no token, tokens of any rank are not in the space,
-            the step is not positive, the tolerance is out of range, or the variables are rescaled
-            on a sphere or with a law that is not normalised.
+            the step is not positive, the tolerance is out of range, the temperature is negative or
+            not finite, the variables are rescaled on a sphere, with a law that is not normalised or
+            with noise, or noise comes with an integrator that knows none.
     """
 
     def __init__(
@@ -65,14 +73,18 @@ class TokenSolver:
         comm: MPI.Intracomm,
         step: float | None = None,
         *,
-        integrator: Integrator = "adaptive",
+        integrator: Integrator | None = None,
         tolerance: float = 1e-6,
         rescaled: bool = False,
+        temperature: float = 0.0,
+        seed: int = 0,
+        system: int = 0,
     ) -> None:
         """Take the initial positions. Collective."""
         self.comm, self.space = comm, space
         self.points = np.ascontiguousarray(points, dtype=float)
-        self._check(integrator, step, tolerance, rescaled)
+        self._check(step, tolerance, rescaled)
+        self._check_integrator(integrator, temperature, rescaled)
         counts = comm.allgather(len(points))
         self.number, first = sum(counts), sum(counts[: comm.rank])
         self.numbers = first + np.arange(len(points))
@@ -85,11 +97,15 @@ class TokenSolver:
         self._multiplications = self.number * (self.number + space.dimension) * space.dimension
         self._steps: ControlledSteps | BoundedSteps
         model, accuracy = self._rescaled or attention, min(_TOLERANCE, _SHARE * tolerance)
-        self._equation = equation = TokenEquation(model, space, self.weights, comm, accuracy)
-        if integrator == "adaptive":
-            self._steps = ControlledSteps(equation, tolerance, step or np.inf)
-        else:
+        self._equation = equation = TokenEquation(
+            model, space, self.weights, comm, accuracy, temperature
+        )
+        if temperature > 0:
+            self._steps = StochasticSteps(equation, step, first, seed, system)
+        elif integrator == "rk4":
             self._steps = BoundedSteps(equation, step)
+        else:
+            self._steps = ControlledSteps(equation, tolerance, step or np.inf)
 
     @property
     def steps(self) -> int:
@@ -181,11 +197,22 @@ class TokenSolver:
         if self._rescaled is not None:
             self.points = self._rescaled.during(time).rescaled(state, time)
 
-    def _check(self, integrator: str, step: float | None, tolerance: float, rescaled: bool) -> None:
-        """Check the arguments. Collective."""
-        if integrator not in get_args(Integrator):
+    @staticmethod
+    def _check_integrator(integrator: str | None, temperature: float, rescaled: bool) -> None:
+        if not (np.isfinite(temperature) and temperature >= 0):
+            raise ValueError(
+                f"tokens: temperature is {temperature}; it must be finite and not negative"
+            )
+        if integrator is not None and integrator not in get_args(Integrator):
             allowed = ", ".join(get_args(Integrator))
             raise ValueError(f"tokens: integrator is {integrator!r}; allowed: {allowed}")
+        if temperature > 0 and integrator is not None:
+            raise ValueError(f"tokens: integrator is {integrator!r}; it must be None with noise")
+        if temperature > 0 and rescaled:
+            raise ValueError("tokens: rescaled is True; it must be False with noise")
+
+    def _check(self, step: float | None, tolerance: float, rescaled: bool) -> None:
+        """Check the other arguments. Collective."""
         if step is not None and not step > 0:
             raise ValueError(f"tokens: step is {step}; it must be positive")
         if not 1e-13 <= tolerance <= 1e-2:

@@ -49,9 +49,11 @@ def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
             space=space_of(case.space),
             comm=comm,
             step=step,
-            integrator=case.particles.integrator or "adaptive",
+            integrator=case.particles.integrator,
             tolerance=case.particles.tolerance,
             rescaled=case.space.rescaled,
+            temperature=case.noise.temperature,
+            seed=case.particles.seed,
         )
         state.tokens = solver(initial_tokens(case, comm))
     if case.compare is not None:
@@ -59,7 +61,9 @@ def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
         wanted = [METRICS[name] for name in METRICS if name in (case.compare.metrics or ())]
         systems = max(metric.systems for metric in wanted)
         if systems:
-            state.ensemble = deal_out(state.tokens, systems, solver)
+            state.ensemble = deal_out(
+                state.tokens, systems, lambda points, system: solver(points, system=system)
+            )
         state.metrics = [metric(state.density, state.tokens, state.ensemble) for metric in wanted]
     return state, scheme
 

@@ -99,6 +99,15 @@ class Case(Table):
 
     # What involves several tables. A table that failed by itself is not in info.data.
 
+    @field_validator("noise", mode="after")
+    @classmethod
+    def _noise_is_of_x(cls, noise: NoiseTable, info: ValidationInfo) -> NoiseTable:
+        space = info.data.get("space")
+        if noise.temperature > 0 and space is not None and space.rescaled:
+            need = "must be 0 with space.rescaled = true"
+            raise refusal(f"{noise.temperature!r} is not allowed; {need}", "temperature")
+        return noise
+
     @field_validator("pde", mode="after")
     @classmethod
     def _density_exists(cls, pde: PdeTable | None, info: ValidationInfo) -> PdeTable | None:
@@ -131,14 +140,16 @@ class Case(Table):
             return None
         noise, initial = info.data.get("noise"), info.data.get("initial")
         attention = info.data.get("attention")
-        if attention is not None:
+        if noise is not None and noise.temperature > 0:
+            if particles.integrator is not None:
+                raise refusal(
+                    f"{particles.integrator!r} knows no noise; must be left out with "
+                    "noise.temperature > 0",
+                    "integrator",
+                )
+        elif attention is not None:
             jumps = LAWS[attention.law].of_tokens
             particles = particles.with_defaults({"integrator": "rk4" if jumps else "adaptive"})
-        if noise is not None and noise.temperature > 0:
-            raise refusal(
-                "not supported in this version with noise.temperature > 0; "
-                "must be left out, or noise.temperature 0"
-            )
         if not isinstance(initial, Tokens) or particles.number == initial.number:
             return particles
         if "number" in particles.model_fields_set:

@@ -60,7 +60,7 @@ class NoiseTable(Table):
     """``[noise]``: Brownian motion of the tokens, diffusion of the density."""
 
     temperature: float = Field(default=0.0, ge=0, le=1e9)
-    r"""κ of $dX=v\,dt+\sqrt{2\kappa}\,dW$; of densities only, in this version."""
+    r"""κ of $dX=v\,dt+\sqrt{2\kappa}\,dW$; not with rescaled variables."""
 
 
 class PdeTable(Table):
@@ -125,13 +125,15 @@ class ParticlesTable(Table):
     number: int = Field(default=20000, ge=1, le=10**9)
     """How many; that of the given tokens where ``initial.kind = "tokens"``."""
     seed: int = Field(default=0, ge=0)
-    """Of every random number; token i depends on the seed and i alone."""
+    """Of every random number: those of token i depend on the seed and i alone, those of noise also
+    on the number of the step."""
     sampling: Literal["iid"] = "iid"
     """Independent draws from the initial measure."""
     integrator: Integrator | None = None
     """``"adaptive"``, steps by their estimated errors (Dormand-Prince 5(4)), whose lengths do not
     depend on samples; or ``"rk4"``: the classical Runge-Kutta method, in steps by a bound of the
-    velocity's derivative, which is the default of the hardmax law, whose velocity jumps."""
+    velocity's derivative, which is the default of the hardmax law, whose velocity jumps. Left out
+    with noise, where steps by the same bound are those of Heun's method, of second order in law."""
     tolerance: float = Field(default=1e-6, ge=1e-13, le=1e-2)
     """Of ``"adaptive"``: the error of one step, over the spread of the tokens (1 on the sphere)."""
 

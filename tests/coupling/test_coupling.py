@@ -43,7 +43,7 @@ def token_solver(number, seed=0, comm=MPI.COMM_SELF, measure=TWO_CAPS):
 
 
 def ensemble_of(tokens):
-    return deal_out(tokens, 8, lambda x: TokenSolver(x, SOFTMAX, Sphere(3), tokens.comm))
+    return deal_out(tokens, 8, lambda x, _: TokenSolver(x, SOFTMAX, Sphere(3), tokens.comm))
 
 
 def root_mean_square(values):

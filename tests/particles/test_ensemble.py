@@ -1,7 +1,5 @@
 """Token systems that do not see each other."""
 
-from functools import partial
-
 from mpi4py import MPI
 
 import numpy as np
@@ -17,11 +15,15 @@ SOFTMAX = Attention(beta=2.0)
 
 
 def systems(comm=MPI.COMM_SELF, **options):
-    return partial(TokenSolver, attention=SOFTMAX, space=Sphere(3), comm=comm, **options)
+    def system(points, number):
+        options_of_all = {"attention": SOFTMAX, "space": Sphere(3), "comm": comm}
+        return TokenSolver(points, system=number, **options_of_all, **options)
+
+    return system
 
 
 def token_solver(number, comm=MPI.COMM_SELF):
-    return systems(comm)(sample_tokens(Uniform(3), number, 0, comm))
+    return systems(comm)(sample_tokens(Uniform(3), number, 0, comm), 0)
 
 
 def test_all_tokens_are_dealt_out_once():
@@ -46,7 +48,7 @@ def test_systems_move_as_if_there_were_no_other():
     assert ensemble.mass() == pytest.approx(1.0, abs=1e-14)
     everything = sample_tokens(Uniform(3), 61, 0, MPI.COMM_SELF)
     for k, system in enumerate(ensemble.systems):
-        alone = systems(step=0.1, integrator="rk4")(everything[k::4])
+        alone = systems(step=0.1, integrator="rk4")(everything[k::4], k + 1)
         advance(alone, 0.35)
         here = np.concatenate(MPI.COMM_WORLD.allgather(system.points))
         assert np.allclose(here, alone.points, rtol=0, atol=1e-13)

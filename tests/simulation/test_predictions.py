@@ -138,6 +138,26 @@ def test_the_energy_has_a_factor_of_the_sign_of_beta(law):
     )
 
 
+@pytest.mark.mpi
+@pytest.mark.parametrize(
+    ("attention", "temperature", "name"),
+    [
+        ({}, 0.2, "noise"),
+        ({"law": "unnormalised"}, 0.8, "noise"),
+        ({"beta": 0.0}, 0.2, "mean"),
+        ({"beta": 0.0}, 0.7, "mean"),
+    ],
+)
+def test_tokens_with_noise_on_the_sphere(attention, temperature, name):
+    noise = {"temperature": temperature}
+    cap = {"kind": "von-mises-fisher", "mean": [0.0, 0.0, 1.0], "concentration": 1.5}
+    deviation = outcomes(case(8.0, attention, cap, SPHERE, 3000, noise=noise))[name]
+    assert deviation.agrees and deviation.bound < 0.25, deviation
+    # A run that is too short to forget where it began does not.
+    short = outcomes(case(0.1, attention, cap, SPHERE, 3000, noise=noise))[name]
+    assert not short.agrees, short
+
+
 def test_a_case_without_a_theorem_is_run_all_the_same():
     one = case(1.0, {"value": [[0.0, -1.0], [1.0, 0.0]]}, BOX)
     verification = verify(one, [])

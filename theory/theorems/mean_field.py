@@ -20,7 +20,7 @@ _SMALLEST_MEAN = 0.02
 # Perturbations up to this share of the uniform density grow as the linear theory says.
 _SMALL = 0.1
 # That of degree 1 alone can grow; convergence is proved for the unnormalised law near beta = 0.
-_EXPECTED = "the density is expected to tend to the only stable stationary one that is known"
+_EXPECTED = "expected to tend to the only stable stationary density that is known"
 
 
 class _Isotropic(Theorem):
@@ -68,13 +68,15 @@ class MeanOnly(_Isotropic):
             return "from almost every start the mass tends to one point: |mean| tends to 1"
         if length == 0:
             return "the mean tends to 0" + (
-                ", and the density to the uniform one" if setting.temperature > 0 else ""
+                f", and {_what(setting)} to the uniform one" if setting.temperature > 0 else ""
             )
-        return f"the density tends to a von Mises-Fisher density with |mean| = {length:.6f}"
+        return f"{_what(setting)} tends to a von Mises-Fisher density with |mean| = {length:.6f}"
 
     def deviation(self, end: End) -> Deviation:
         """Of the mean's length."""
-        return _of_mean(end, self._length(end.setting))
+        setting = end.setting
+        critical = self.factors(setting)[0] / setting.space.dimension
+        return _of_mean(end, self._length(setting), critical)
 
     def _length(self, setting: Setting) -> float:
         c, _ = self.factors(setting)
@@ -121,20 +123,23 @@ class Noise(_Isotropic):
 
     def limit(self, setting: Setting) -> str:
         """Which stationary density."""
-        c, a = self.factors(setting)
-        critical = growth.thresholds(
-            setting.attention.law, a, c, np.array([1.0]), setting.space.dimension
-        )[0]
+        critical = self._critical(setting)
         if setting.temperature > critical:
-            return f"{_EXPECTED}, to the uniform one: kappa is above {critical:.6g}"
+            return f"{_what(setting)} is {_EXPECTED}, the uniform one: kappa is above {critical:.6g}"
         return (
-            f"{_EXPECTED}, to one about a direction, with |mean| = {self._ordered(setting):.6f}: "
-            f"kappa is below {critical:.6g}"
+            f"{_what(setting)} is {_EXPECTED}, about a direction with |mean| = "
+            f"{self._ordered(setting):.6f}: kappa is below {critical:.6g}"
         )
 
     def deviation(self, end: End) -> Deviation:
         """Of the mean's length."""
-        return _of_mean(end, self._ordered(end.setting))
+        return _of_mean(end, self._ordered(end.setting), self._critical(end.setting))
+
+    def _critical(self, setting: Setting) -> float:
+        """The threshold of degree one."""
+        c, a = self.factors(setting)
+        degree, d = np.array([1.0]), setting.space.dimension
+        return float(growth.thresholds(setting.attention.law, a, c, degree, d)[0])
 
     def _ordered(self, setting: Setting) -> float:
         c, a = self.factors(setting)
@@ -290,7 +295,18 @@ def _away_from(critical: float, temperature: float) -> Hypothesis:
     )
 
 
-def _of_mean(end: End, length: float) -> Deviation:
-    return Deviation(
-        f"distance of |mean| from {length:.6f}", abs(end.mean_length - length), _SMALLEST_MEAN
-    )
+def _what(setting: Setting) -> str:
+    return "the density" if setting.has_density else "the density of tokens"
+
+
+def _of_mean(end: End, length: float, critical: float) -> Deviation:
+    """How far |mean| is from a length, and how far it may be.
+
+    That of n tokens fluctuates by (n |1 - kappa_1 / kappa|)^{-1/2} about uniform states, with
+    kappa_1 the threshold: noise adds 2 kappa (d - 1) / (d n) per time to the variance of each
+    coordinate, which decays at the rate (d - 1) (kappa - kappa_1). About ordered states it is less.
+    """
+    kappa, bound = end.setting.temperature, _SMALLEST_MEAN
+    if kappa > 0 and end.points is not None and not end.setting.has_density:
+        bound += 3 / float(np.sqrt(len(end.points) * abs(1 - critical / kappa)))
+    return Deviation(f"distance of |mean| from {length:.6f}", abs(end.mean_length - length), bound)
