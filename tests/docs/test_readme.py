@@ -23,12 +23,14 @@ def test_attention_alone(capsys):
 
 def test_steady_state(capsys):
     code, replaced = re.subn(r"level=3", "level=2", NOISE)
-    assert replaced == 1
+    code, fewer = re.subn("20_000", "2_000", code)
+    assert replaced == fewer == 1
     exec(compile(code, "README.md", "exec"), {})
-    _, values, mean = capsys.readouterr().out.splitlines()
+    _, values, mean, of_tokens = capsys.readouterr().out.splitlines()
     north, south = map(float, values.strip("[]").split())
     assert north > 4 * south > 0
     assert abs(float(mean) - 0.5241690) < 1e-4
+    assert abs(float(of_tokens) - 0.5241690) < 4 / 2000**0.5
 
 
 def test_the_python_of_the_readme(monkeypatch, capsys):
