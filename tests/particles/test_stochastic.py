@@ -35,7 +35,7 @@ def test_harmonics_decay(dimension):
     tokens = sample_tokens(start, 100_000, 3, ALONE)
     solver = noisy(tokens, Attention("linear", value=0.0), 0.3)
     before = tokens @ axis
-    for time in (0.3, 1.0):
+    for time in (0.2, 0.8):
         after = advance(solver, time).points @ axis
         first, second = np.exp(-0.3 * time * np.array([dimension - 1, 2 * dimension]))
         # The start is known: the difference from it has no noise of the start's.
@@ -49,11 +49,10 @@ def test_harmonics_decay(dimension):
     [
         ("softmax", 1.0, 0.25042823, 3),
         ("unnormalised", 1.0, 0.45212728, 2),
-        ("softmax", 0.0, 0.15, 3),
     ],
 )
 def test_stationary_means(law, beta, kappa, dimension):
-    number, end = 10_000, 8.0
+    number, end = 5000, 8.0
     length = mean_length(law, beta, kappa, dimension, number, end)
     assert abs(length - ordered_mean(law, beta, 1.0, kappa, dimension)) < 4 / np.sqrt(number)
 
@@ -104,7 +103,7 @@ class TestInSpace:
     def test_ornstein_uhlenbeck(self):
         """One token, over many seeds: the mean e^{-t}, the variance kappa (1 - e^{-2t})."""
         attention, ends = Attention(value=-1.0), []
-        for seed in range(300):
+        for seed in range(150):
             solver = noisy(np.array([[1.0]]), attention, 0.5, Euclidean(1), step=0.125, seed=seed)
             ends.append(advance(solver, 0.5).points[0, 0])
         ends = np.array(ends)
@@ -165,7 +164,7 @@ def test_noise_alone_is_the_same_bit_for_bit_on_any_ranks(on_sphere):
     assert np.array_equal(together.points, alone.points[mine])
 
 
-@pytest.mark.parametrize("stop", [0.0, 0.31, 0.33, 0.7])
+@pytest.mark.parametrize("stop", [0.0, 0.33])
 def test_going_on_is_the_same_bit_for_bit(one, stop):
     attention, space, tokens = one
     whole, first, second = (noisy(tokens, attention, 0.1, space) for _ in range(3))
