@@ -125,7 +125,7 @@ class Noise(_Isotropic):
         """Which stationary density."""
         critical = self._critical(setting)
         if setting.temperature > critical:
-            return f"{_what(setting)} is {_EXPECTED}, the uniform one: kappa is above {critical:.6g}"
+            return f"{_what(setting)} is {_EXPECTED}, the uniform one: kappa exceeds {critical:.6g}"
         return (
             f"{_what(setting)} is {_EXPECTED}, about a direction with |mean| = "
             f"{self._ordered(setting):.6f}: kappa is below {critical:.6g}"
