@@ -12,6 +12,7 @@ from meanformer.attention.measures.measure import (
 )
 from meanformer.attention.measures.mixture import Mixture
 from meanformer.attention.measures.spheres import (
+    AngularGaussian,
     PoissonKernel,
     Uniform,
     VonMisesFisher,
@@ -20,6 +21,7 @@ from meanformer.attention.measures.spheres import (
 
 __all__ = [
     "UNIFORMS",
+    "AngularGaussian",
     "Ball",
     "Box",
     "Gaussian",

@@ -7,13 +7,17 @@ Densities exceed double precision, and are infinite, where areas are that small:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from scipy.linalg import solve_triangular
 from scipy.special import eval_legendre, i0e, ndtri
 
 from meanformer.arrays import Array
 from meanformer.attention.measures import circle
+from meanformer.attention.measures.euclidean import covariance_fault
 from meanformer.attention.measures.measure import check_points, check_uniforms
 from meanformer.attention.measures.polar import PolarAngle, log_area
 from meanformer.attention.spaces import Sphere
@@ -138,6 +142,55 @@ class PoissonKernel:
         shifted = Uniform(len(a)).sample(uniforms) + a
         points = (1 - a @ a) / (shifted**2).sum(axis=1)[:, None] * shifted + a
         return points / np.linalg.norm(points, axis=1)[:, None]
+
+
+@dataclass(frozen=True)
+class AngularGaussian:
+    """The angular central Gaussian measure: directions of normal vectors N(0, G).
+
+    The flow of a linear drift keeps it (Tyler, Biometrika 74, 1987, for the density).
+
+    Args:
+        covariance: G, symmetric and positive definite, ``shape=(d, d)``; multiples are the same.
+
+    Raises:
+        ValueError: The covariance is none.
+    """
+
+    covariance: Sequence[Sequence[float]]
+
+    def __post_init__(self) -> None:
+        """Check the covariance."""
+        if fault := covariance_fault(np.array(self.covariance, dtype=float)):
+            raise ValueError(
+                f"AngularGaussian: covariance {fault}; it must be symmetric and positive definite"
+            )
+
+    @property
+    def space(self) -> Sphere:
+        """S^{d-1}."""
+        return Sphere(len(self.covariance))
+
+    def density(self, points: Array) -> Array:
+        """|S^{d-1}|^{-1} det(G)^{-1/2} <x, G^{-1} x>^{-d/2}."""
+        check_points(points, self.space)
+        d, root = len(self.covariance), self._root
+        whiten = solve_triangular(root, np.eye(d), lower=True)
+        lengths = np.linalg.norm(points @ whiten.T, axis=1)
+        with np.errstate(over="ignore"):
+            return np.exp(-d * np.log(lengths) - np.log(np.diag(root)).sum() - log_area(d))
+
+    def sample(self, uniforms: Array) -> Array:
+        """The points L u / |L u|, with G = L L^T and u uniform."""
+        check_uniforms(uniforms, self.space)
+        directions = Uniform(len(self.covariance)).sample(uniforms)
+        points = np.einsum("ij,nj->ni", self._root, directions)
+        return points / np.linalg.norm(points, axis=1)[:, None]
+
+    @cached_property
+    def _root(self) -> Array:
+        """L, lower triangular with a positive diagonal, ``shape=(d, d)``."""
+        return np.asarray(np.linalg.cholesky(np.array(self.covariance, dtype=float)))
 
 
 @dataclass(frozen=True)
