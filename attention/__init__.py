@@ -3,6 +3,7 @@
 from meanformer.attention.attention import Attention
 from meanformer.attention.backends.backend import AttentionDomainError
 from meanformer.attention.backends.plan import Plan
+from meanformer.attention.drift import Drift, LinearDrift, Perceptron
 from meanformer.attention.energy import InteractionEnergy, energy_gradient, interaction_energy
 from meanformer.attention.evaluator import Evaluator, Field
 from meanformer.attention.heads import Head
@@ -13,12 +14,15 @@ from meanformer.attention.spaces import Euclidean, Space, Sphere
 __all__ = [
     "Attention",
     "AttentionDomainError",
+    "Drift",
     "Euclidean",
     "Evaluator",
     "Field",
     "Head",
     "InteractionEnergy",
+    "LinearDrift",
     "Model",
+    "Perceptron",
     "Plan",
     "Rescaled",
     "Schedule",

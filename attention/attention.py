@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from meanformer.arrays import Array
 from meanformer.attention.backends.plan import Choice, Plan
+from meanformer.attention.drift import Drift
 from meanformer.attention.evaluator import Evaluator, Field
 from meanformer.attention.heads import Head
 from meanformer.attention.laws import LAWS, PARAMETERS, Law, LawName
@@ -33,7 +34,7 @@ class Attention:
 
     LAWS
 
-    The velocities of several heads add.
+    The velocities of several heads add, and so does that of a drift.
 
     Args:
         law: One of the above.
@@ -47,6 +48,7 @@ class Attention:
             maximisers, for the hardmax law. Not negative, dimensionless.
         relative: Values are V (y - x) in place of V y: mean shift, and what rescaled variables
             follow.
+        drift: A velocity beside that of attention, which does not see the measure.
 
     Raises:
         ValueError: If an argument is not finite, or of a wrong kind or shape.
@@ -61,6 +63,7 @@ class Attention:
     offset: float = Sigmoid.offset
     tie_tolerance: float = Hardmax.tie_tolerance
     relative: bool = False
+    drift: Drift | None = None
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -76,6 +79,8 @@ class Attention:
         heads = tuple(self.heads) if isinstance(self.heads, Iterable) else (None,)
         if not all(isinstance(head, Head) for head in heads):
             raise ValueError("heads must be a sequence of Head")
+        if not (self.drift is None or isinstance(self.drift, Drift)):
+            raise ValueError("drift must be None or a Drift")
         object.__setattr__(self, "heads", heads)
         if heads and any(m is not None for m in (self.query, self.key, self.value)):
             raise ValueError("heads stand in place of query, key and value: give one or the other")
@@ -122,7 +127,7 @@ class Attention:
         *,
         backend: Choice = "auto",
     ) -> Array:
-        """The velocity v[mu](x) of the measure mu = sum_j w_j delta_{y_j}.
+        """The velocity v[mu](x) of the measure mu = sum_j w_j delta_{y_j}, with the drift's.
 
         Collective over ``comm``.
 
@@ -186,8 +191,9 @@ class Attention:
         heads = {f"heads[{i}].": head for i, head in enumerate(self.heads)}
         heads = heads or {"": self.all_heads[0]}
         return Evaluator(
-            self.rule, heads, self.relative, targets, points, space, tolerance, comm, backend
-        )
+            self.rule, heads, self.relative, self.drift, targets, points, space, tolerance, comm,
+            backend,
+        )  # fmt: skip
 
     def plan(
         self,
@@ -205,16 +211,18 @@ class Attention:
         """
         return self.prepare(targets, points, space, tolerance, comm, backend=backend).plans
 
-    def rate_bound(self, field: Field, spread: float = 1.0) -> float:
+    def rate_bound(self, field: Field, space: Space, spread: float = 1.0) -> float:
         """A bound of the velocity's derivative on the unit sphere, for choosing time steps.
 
         An average v = V E[y] whose weights are e^{<Ax,y>} has the derivative V Cov[y] A, and
         projection adds 2 |v|, so that |Dv| <= |V| (|A| + 2); ``Law.rate`` and ``Law.size`` say what
         other laws make of it. In R^d, where no bound holds, |A| times the largest variance of the
-        measure is an estimate, and 2 |V| leaves room for points that move with V.
+        measure is an estimate, and 2 |V| leaves room for points that move with V. A drift adds its
+        own bound (``Drift.rate``).
 
         Args:
             field: Values at this rank's targets.
+            space: Where these are.
             spread: The largest variance, about the mean for a normalised law, else about the
                 origin; 1 on the unit sphere.
 
@@ -225,7 +233,7 @@ class Attention:
         for head, *scaled in zip(self.all_heads, field.partition, field.log_scale, strict=True):
             size = rule.size(field.mass, *scaled)
             bounds.append(spectral_norm(head.matrices[2]) * rule.rate(head, spread) * size)
-        return float(sum(bounds))
+        return float(sum(bounds)) + (self.drift.rate(space) if self.drift else 0.0)
 
 
 Attention.__doc__ = str(Attention.__doc__).replace(

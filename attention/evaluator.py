@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import reduce
+from functools import cached_property, reduce
+from itertools import chain
 from numbers import Real
 from typing import NamedTuple, get_args
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from meanformer.arrays import Array
 from meanformer.attention.backends.backend import AttentionDomainError, Sums
 from meanformer.attention.backends.plan import Choice, Name, Plan
+from meanformer.attention.drift import Drift
 from meanformer.attention.head_sums import HeadSums
 from meanformer.attention.heads import Head
 from meanformer.attention.laws import Law
@@ -39,7 +41,7 @@ class Field(NamedTuple):
     """What attention says at the targets.
 
     Attributes:
-        velocity: ``shape=(m, d)``, tangent to the space, dimensionless.
+        velocity: ``shape=(m, d)``, tangent to the space, dimensionless; with that of the drift.
         partition: Z e^{-log_scale}, a row for each head, ``shape=(h, m)``. Z is the sum of the
             law's kernel: of e^{<Ax,y>}, of e^{-beta |Qx-Ky|^2}, of the sigmoid, of <Ax,y> (linear),
             e^{-f} (sinkhorn), the mass of the maximisers (hardmax), or of the features' product.
@@ -63,8 +65,8 @@ class Evaluator:
     """``Attention`` prepared for fixed targets and points.
 
     Made by ``Attention.prepare``, whose arguments it takes, with the law, what stands before the
-    names of each head's matrices in messages, and whether values are V (y - x). Its ``comm`` are
-    the ranks, also where None was given.
+    names of each head's matrices in messages, whether values are V (y - x), and the drift. Its
+    ``comm`` are the ranks, also where None was given.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Evaluator:
         law: Law,
         heads: Mapping[str, Head],
         relative: bool,
+        drift: Drift | None,
         targets: Array,
         points: Array,
         space: Space,
@@ -81,7 +84,7 @@ class Evaluator:
     ) -> None:
         # Where there is one rank, nothing is asked of MPI, which would pickle every number.
         self.comm = comm = comm if comm is not None and comm.size > 1 else COMM_SELF
-        self._space, self._law, self._relative = space, law, relative
+        self._space, self._law, self._relative, self._drift = space, law, relative, drift
         # Ranks must agree on this and on the options: what comes is collective.
         same = comm.allreduce(targets is points, op=MPI.LAND)
         self._agree(_problem_with_options(tolerance, backend))
@@ -95,6 +98,7 @@ class Evaluator:
             self._problem_with("targets", self._targets)
             or self._problem_with("points", self._points)
             or self._problem_with_heads(heads)
+            or self._problem_with_drift()
         )
         # Lengths off by what ``holds`` lets pass would move the logits by 1e-6 |beta|.
         self._points = space.retract(self._points)
@@ -152,7 +156,7 @@ class Evaluator:
             for head, sums in zip(self._heads, heads, strict=True)
         )
         return Field(
-            self._space.tangent(self._targets, reduce(np.add, parts)),
+            self._space.tangent(self._targets, reduce(np.add, chain(parts, self._drifting))),
             np.stack([sums.partition for sums in heads]),
             np.stack([sums.log_scale for sums in heads]),
             mass,
@@ -248,6 +252,15 @@ class Evaluator:
     def _problem_with_heads(self, heads: Mapping[str, Head]) -> str | None:
         problems = ((name, head.problem_in(self._space.dimension)) for name, head in heads.items())
         return next((f"{name}{problem}" for name, problem in problems if problem), None)
+
+    def _problem_with_drift(self) -> str | None:
+        problem = self._drift and self._drift.problem_in(self._space.dimension)
+        return f"drift: {problem}" if problem else None
+
+    @cached_property
+    def _drifting(self) -> list[Array]:
+        """The drift's velocity at the targets, ``shape=(m, d)``; no entry where there is none."""
+        return [self._drift.velocity(self._targets)] if self._drift else []
 
     def _agree(self, problem: str | None) -> None:
         """Raise on every rank what went wrong on any."""

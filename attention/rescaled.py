@@ -21,6 +21,7 @@ from scipy.linalg import expm, schur, solve_sylvester
 
 from meanformer.arrays import Array
 from meanformer.attention.attention import Attention
+from meanformer.attention.drift import LinearDrift
 from meanformer.attention.heads import Head
 from meanformer.attention.laws import LAWS
 from meanformer.attention.matrices import full, spectral_norm, sum_of
@@ -87,16 +88,24 @@ class RescaledLayer:
     """One model in the variables y, from the time at which it begins.
 
     Attributes:
-        attention: The model that x follows, of a normalised law.
+        attention: The model that x follows, of a normalised law, without a drift.
         start: When it begins.
         psi: Psi then, ``shape=(d, d)``.
         ratio: R then, likewise.
+
+    Raises:
+        ValueError: If there is a drift.
     """
 
     attention: Attention
     start: float
     psi: Array
     ratio: Array
+
+    def __post_init__(self) -> None:
+        """Check the model."""
+        if self.attention.drift is not None:
+            raise ValueError("drift is not None; rescaled variables are for attention alone")
 
     @cached_property
     def value(self) -> Array:
@@ -120,9 +129,9 @@ class RescaledLayer:
         return positive_part(self.value)
 
     @cached_property
-    def drift(self) -> Array:
-        """The matrix -V_+ in y, ``shape=(d, d)``."""
-        return -_moved(self.expanding, self.psi)
+    def _drift(self) -> LinearDrift:
+        """The drift -V_+ y."""
+        return LinearDrift(-_moved(self.expanding, self.psi))
 
     @cached_property
     def _rest(self) -> Array:
@@ -143,14 +152,16 @@ class RescaledLayer:
         return self.ratio @ _exponential((self.start - time) * self._rest)
 
     def at(self, time: float) -> Attention:
-        """The attention that gives V ybar to y: to be added to the drift."""
+        """The model of y at a time: attention that gives V ybar, and beside it the drift -V_+ y."""
         psi = self.psi_at(time)
         single, heads = len(self.attention.all_heads) == 1, []
         for head in self.attention.all_heads:
             query, key, value = (full(matrix, len(psi)) for matrix in head.matrices)
             moved = self._single_value if single else _moved(value, psi)
             heads.append(Head(query @ psi, key @ psi, moved))
-        return replace(self.attention, query=None, key=None, value=None, heads=tuple(heads))
+        return replace(
+            self.attention, query=None, key=None, value=None, heads=tuple(heads), drift=self._drift
+        )
 
     def rescaled(self, points: Array, time: float) -> Array:
         """Z of points y, ``shape=(n, d)``."""
@@ -169,7 +180,7 @@ class Rescaled:
         dimension: d.
 
     Raises:
-        ValueError: If the law is not normalised, or values are relative.
+        ValueError: If the law is not normalised, values are relative, or there is a drift.
     """
 
     def __init__(self, model: Model, dimension: int) -> None:

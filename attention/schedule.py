@@ -13,7 +13,10 @@ from meanformer.attention.attention import Attention
 
 
 class Model(Protocol):
-    """What solvers integrate: attention as a function of time. ``Attention`` is one, constant."""
+    """What solvers integrate: attention, and what drifts beside it, as a function of time.
+
+    ``Attention`` is one, constant.
+    """
 
     def during(self, time: float) -> Model:
         """The model from a time until its ``next_change``, smooth in time."""
@@ -85,7 +88,7 @@ def random_values(
     more layers do not change the first ones.
 
     Args:
-        attention: Law, beta, queries and keys of all layers.
+        attention: Law, beta, queries, keys and drift of all layers.
         dimension: d.
         layers: How many.
         seed: Of the random numbers, not negative.

@@ -1,4 +1,4 @@
-"""What moves tokens: the attention of their own measure, in x or in rescaled variables."""
+"""What moves tokens: a model with their own measure, in x or in rescaled variables."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TokenEquation:
 
     def rate(self, state: Array, time: float, layer: Model | RescaledLayer) -> Array:
         """F, ``shape=(n_local, d)``, of the layer that holds in a step. Collective."""
-        return self._rate(self.field(state, layer.at(time)), state, layer)
+        return self.field(state, layer.at(time)).velocity
 
     def rate_and_bound(self, state: Array, time: float) -> tuple[Array, float]:
         """F where a step starts, and how fast it changes on this rank; evaluated once. Collective.
@@ -77,19 +77,18 @@ class TokenEquation:
         """
         if self._known is None or self._known[0] is not state or self._known[1] != time:
             self.forget()
-            layer = self.model.during(time)
-            attention = layer.at(time)
+            attention = self.model.during(time).at(time)
             field = self.field(state, attention)
             x = self.space.retract(state)
             central = attention.normalised
             spread = largest_variance(x, self.weights, self.space, self.comm, central)
-            bound = attention.rate_bound(field, spread)
+            bound = attention.rate_bound(field, self.space, spread)
             if self.temperature > 0 and isinstance(self.space, Sphere):
                 bound = max(bound, (self.space.dimension - 1) * self.temperature)
             elif self.temperature > 0:
-                slope = attention.rate_bound(field, spread + 1) - bound
+                slope = attention.rate_bound(field, self.space, spread + 1) - bound
                 bound = bound / 2 + float(np.sqrt(bound**2 / 4 + 2 * self.temperature * slope))
-            self._known = state, time, self._rate(field, state, layer), bound
+            self._known = state, time, field.velocity, bound
         return self._known[2:]
 
     def field(self, state: Array, attention: Attention) -> Field:
@@ -138,9 +137,3 @@ class TokenEquation:
         if not self.comm.allreduce(bool(np.isfinite(x).all()), op=MPI.LAND):
             raise AttentionDomainError("attention: tokens exceed double precision")
         return attention.prepare(x, x, self.space, self._tolerance, self.comm)
-
-    @staticmethod
-    def _rate(field: Field, state: Array, layer: Model | RescaledLayer) -> Array:
-        if isinstance(layer, RescaledLayer):
-            return field.velocity + state @ layer.drift.T
-        return field.velocity

@@ -61,8 +61,8 @@ class TokenSolver:
     Raises:
         ValueError: On every rank, if there is no token, tokens of any rank are not in the space,
             the step is not positive, the tolerance is out of range, the temperature is negative or
-            not finite, the variables are rescaled on a sphere, with a law that is not normalised or
-            with noise, or noise comes with an integrator that knows none.
+            not finite, the variables are rescaled on a sphere, with a law that is not normalised,
+            with a drift or with noise, or noise comes with an integrator that knows none.
     """
 
     def __init__(

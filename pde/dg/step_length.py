@@ -69,7 +69,8 @@ class StepLength:
             elements.points, elements.measure(values), elements.where, elements.comm,
             attention.normalised,
         )  # fmt: skip
-        rate = attention.rate_bound(field, spread) + self._rate_of_diffusion(values)
+        rate = attention.rate_bound(field, elements.where, spread)
+        rate += self._rate_of_diffusion(values)
         with np.errstate(divide="ignore"):
             safe = (self._courant_length / speeds).min(initial=np.inf)
             resolved = np.divide(_SHARE_OF_RATE, rate)

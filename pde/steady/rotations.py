@@ -1,7 +1,7 @@
 """Rotations of a density, which its equation on a sphere may not see.
 
-Where all matrices are multiples of the identity, rotations of a stationary density are stationary,
-too. A mesh knows no rotations: it turns the density slowly, by its error.
+Where all matrices are multiples of the identity and there is no drift, rotations of a stationary
+density are stationary, too. A mesh knows no rotations: it turns the density slowly, by its error.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Rotations:
 
 def _is_isotropic(attention: Attention) -> bool:
     """Whether rotations change nothing."""
-    return all(
+    return attention.drift is None and all(
         attention.rule.is_isotropic(head) and multiple_of_identity(head.matrices[2]) is not None
         for head in attention.all_heads
     )

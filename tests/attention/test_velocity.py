@@ -185,7 +185,7 @@ class TestRateBound:
             for s in (h, -h)
         )
         slopes = np.linalg.norm(ahead - behind, axis=1) / (2 * h)
-        assert slopes.max() <= attention.rate_bound(field) * (1 + 1e-6)
+        assert slopes.max() <= attention.rate_bound(field, Sphere(3)) * (1 + 1e-6)
 
     def test_without_targets_bounds_nothing(self, on_sphere):
         # A rank without tokens must not set the time step of the others.
@@ -193,7 +193,7 @@ class TestRateBound:
         attention = Attention("unnormalised", -10.0)
         nothing = attention.prepare(points[:0], points, Sphere(3))(weights)
         some = attention.prepare(points[:5], points[:5], Sphere(3))(np.full(5, 1e-6))
-        assert attention.rate_bound(nothing) <= attention.rate_bound(some)
+        assert attention.rate_bound(nothing, Sphere(3)) <= attention.rate_bound(some, Sphere(3))
 
 
 @pytest.mark.parametrize("beta", [1e9, 1e12, 1e100])

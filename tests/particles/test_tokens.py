@@ -232,7 +232,7 @@ class TestEnergy:
         x, w = on_sphere(11, count), np.full(count, 1 / count)
         attention, space = Attention(law, beta), Sphere(3)
         field = attention.prepare(x, x, space)(w)
-        h = 1e-3 / attention.rate_bound(field)
+        h = 1e-3 / attention.rate_bound(field, space)
         ahead, behind = (
             interaction_energy(attention, space.retract(x + s * field.velocity), w, space)
             for s in (h, -h)

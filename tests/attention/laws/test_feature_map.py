@@ -40,7 +40,7 @@ def test_rate_bounds_the_derivative_of_the_velocity(on_sphere, beta):
             for s in (h, -h)
         )
         slopes = np.linalg.norm(ahead - behind, axis=1) / (2 * h)
-        assert slopes.max() <= attention.rate_bound(field) * (1 + 1e-6)
+        assert slopes.max() <= attention.rate_bound(field, space) * (1 + 1e-6)
 
 
 def test_other_backends_cannot_serve():
