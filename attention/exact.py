@@ -1,9 +1,11 @@
 r"""Exact solutions and velocities of the mean-field equation, which verify solvers.
 
 - On S^1 and S^2 at beta = 0 with V a multiple of the identity, the Poisson kernel keeps its form.
+- On spheres a linear drift alone carries the uniform density to angular central Gaussians.
 - In R^d normal distributions stay normal under softmax, with any number of heads, l2, sinkhorn (A a
-  multiple of the identity) and linear attention, with noise or without (arXiv 2501.18322).
-- Linear attention without noise moves any measure by a matrix.
+  multiple of the identity) and linear attention, with noise or without (arXiv 2501.18322), and
+  with a linear drift beside it.
+- Linear attention without noise moves any measure by a matrix, also beside a linear drift.
 - Mixtures of normal distributions do not stay such; their velocity under softmax and l2 is known.
 """
 
@@ -13,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy.integrate import solve_ivp
+from scipy.linalg import expm
 from scipy.special import softmax
 
 from meanformer.arrays import Array
@@ -20,11 +23,19 @@ from meanformer.attention.attention import Attention
 from meanformer.attention.heads import Head
 from meanformer.attention.laws.base import Law
 from meanformer.attention.matrices import multiple_of_identity
-from meanformer.attention.measures import Gaussian, Measure, Mixture, PoissonKernel, Uniform
+from meanformer.attention.measures import (
+    AngularGaussian,
+    Gaussian,
+    Measure,
+    Mixture,
+    PoissonKernel,
+    Uniform,
+)
 from meanformer.attention.measures.euclidean import LinearImage
 from meanformer.attention.measures.measure import Spread
 from meanformer.attention.spaces import Sphere
 
+_LARGEST_CONDITION = 1e14
 _PRECISION = {"rtol": 1e-12, "atol": 1e-14, "method": "DOP853"}
 
 
@@ -45,9 +56,12 @@ def exact_solution(
     Raises:
         ArithmeticError: If the solution blows up before that time.
     """
-    if attention.relative:
+    drift = attention.drift.linear() if attention.drift else None
+    if attention.relative or (attention.drift and drift is None):
         return None
     if isinstance(start.space, Sphere):
+        if drift is not None:
+            return _angular(attention, drift, start, time, temperature)
         return _on_sphere(attention, start, time, temperature)
     if isinstance(start, Gaussian):
         return _normal(attention, start, time, temperature)
@@ -60,7 +74,8 @@ def exact_velocity(attention: Attention, measure: Measure, points: Array) -> Arr
     """The velocity at points of R^d over a mixture of normal distributions, where it is known.
 
     Over component k alone it is b_k + B_k x; over all, sum_k alpha_k (b_k + B_k x) with alpha =
-    softmax_k(log pi_k + log Z_k(x)), pi the shares (arXiv 2501.18322). Velocities of heads add.
+    softmax_k(log pi_k + log Z_k(x)), pi the shares (arXiv 2501.18322). Velocities of heads and of a
+    drift add.
 
     Args:
         attention: The model of one moment.
@@ -82,7 +97,7 @@ def exact_velocity(attention: Attention, measure: Measure, points: Array) -> Arr
         log_partitions, velocities = (np.stack(found) for found in zip(*known, strict=True))
         alpha = softmax(np.log(shares)[:, None] + log_partitions, axis=0)
         velocity += np.einsum("kn,kni->ni", alpha, velocities)
-    return velocity
+    return velocity if attention.drift is None else velocity + attention.drift.velocity(points)
 
 
 def mean_length(radius: float, dimension: int) -> float:
@@ -144,6 +159,24 @@ def _on_sphere(
     return PoissonKernel(tuple(a / radius / np.sqrt(1 + np.exp(-2 * u))))
 
 
+def _angular(
+    attention: Attention, drift: Array, start: Measure, time: float, temperature: float
+) -> AngularGaussian | None:
+    """Under the drift P_x M x alone x(t) is e^{tM} x(0) over its length: G' = M G + G M^T."""
+    if temperature > 0 or any(head.matrices[2].any() for head in attention.all_heads):
+        return None
+    if not isinstance(start, Uniform | AngularGaussian):
+        return None
+    d = len(drift)
+    covariance = np.eye(d) if isinstance(start, Uniform) else np.array(start.covariance)
+    # Multiples of the identity move nothing: without one, no direction grows or falls alone.
+    flow = expm(time * (drift - np.trace(drift) / d * np.eye(d)))
+    covariance = flow @ covariance @ flow.T
+    if not np.linalg.cond(covariance) < _LARGEST_CONDITION:
+        raise ArithmeticError(f"the exact solution at t = {time:g} exceeds double precision")
+    return AngularGaussian(tuple(map(tuple, (covariance + covariance.T) / 2)))
+
+
 def _normal(
     attention: Attention, start: Gaussian, time: float, temperature: float
 ) -> Gaussian | None:
@@ -179,10 +212,11 @@ def _linear_image(attention: Attention, start: Spread, time: float) -> LinearIma
 
 
 def _affine(attention: Attention, mean: Array, covariance: Array) -> tuple[Array, Array]:
-    """The b and B of all heads' velocity b + B x over a normal distribution."""
+    """The b and B of b + B x, of all heads and the drift, over a normal distribution."""
     parts = [attention.rule.affine(head, mean, covariance) for head in attention.all_heads]
     offset, slope = (np.sum(part, axis=0) for part in zip(*filter(None, parts), strict=True))
-    return offset, slope
+    drift = attention.drift.linear() if attention.drift else None
+    return offset, slope if drift is None else slope + drift
 
 
 def _integrate(rate: Callable[[float, Array], Array], start: Array, time: float) -> Array:

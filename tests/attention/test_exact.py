@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
+from scipy.linalg import expm
 from scipy.special import lambertw
 
-from meanformer.attention import Attention, Euclidean, Head
+from meanformer.attention import Attention, Euclidean, Head, LinearDrift, Perceptron, Sphere
 from meanformer.attention.exact import exact_solution, exact_velocity, mean_length
 from meanformer.attention.measures import (
+    AngularGaussian,
     Box,
     Gaussian,
     Mixture,
     PoissonKernel,
+    Uniform,
     VonMisesFisher,
     uniform_numbers,
 )
@@ -149,6 +152,100 @@ def test_the_linear_law_of_a_normal_distribution_is_the_image_of_it():
     if image is not None:
         for one, other in zip(as_normal, image.moments(), strict=True):
             assert np.allclose(one, other)
+
+
+MATRIX = np.array([[0.3, -0.8], [0.5, -0.6]])
+
+
+class TestDrift:
+    """A linear drift, alone and beside attention."""
+
+    def test_alone_in_flat_space(self):
+        # m(t) = e^{tM} m, S(t) = e^{tM} S e^{tM^T}.
+        start = Gaussian((0.4, -0.1), ((0.5, 0.1), (0.1, 0.3)))
+        model = Attention(beta=1.0, value=0.0, drift=LinearDrift(MATRIX))
+        flow = expm(0.9 * MATRIX)
+        mean, covariance = moments(model, start, 0.9)
+        assert np.allclose(mean, flow @ start.mean, rtol=1e-11)
+        assert np.allclose(covariance, flow @ start.covariance @ flow.T, rtol=1e-11)
+
+    def test_noise_of_a_drift_that_holds_together(self):
+        # S' = -2 c S + 2 kappa: the Ornstein-Uhlenbeck process.
+        model = Attention(value=0.0, drift=LinearDrift([[-0.8]]))
+        _, covariance = moments(model, Gaussian((0.3,), 0.5), 0.7, 0.2)
+        limit = 0.2 / 0.8
+        wanted = limit + (0.5 - limit) * np.exp(-1.6 * 0.7)
+        assert covariance[0, 0] == pytest.approx(wanted, rel=1e-11)
+
+    def test_beside_softmax(self):
+        # S' = 2 (v a S^2 + c S) is Bernoulli's equation: 1/S goes to -v a/c like e^{-2ct}.
+        a, v, c, s0, t = 0.4, -0.7, 0.3, 0.6, 0.8
+        model = Attention(beta=a, value=v, drift=LinearDrift(c * np.eye(2)))
+        mean, covariance = moments(model, Gaussian((0.3, 0.1), s0), t)
+        inverse = (1 / s0 + v * a / c) * np.exp(-2 * c * t) - v * a / c
+        assert np.allclose(covariance, np.eye(2) / inverse, rtol=1e-11)
+        # m' = (v + v a S + c) m, and v a S + c is half of S'/S.
+        growth = np.exp(v * t) / np.sqrt(inverse * s0)
+        assert np.allclose(mean, growth * np.array([0.3, 0.1]), rtol=1e-11)
+
+    def test_any_start_beside_linear_attention(self):
+        model = Attention("linear", 0.3, drift=LinearDrift(MATRIX))
+        box, normal = Box((-1.0, 0.0), (1.0, 2.0)), Gaussian((0.0, 1.0), 1 / 3)
+        found, wanted = moments(model, box, 0.5), moments(model, normal, 0.5)
+        for one, other in zip(found, wanted, strict=True):
+            assert np.allclose(one, other, rtol=1e-11)
+
+    @pytest.mark.parametrize("dimension", [2, 3, 8])
+    def test_directions_on_spheres(self, dimension, on_sphere):
+        # Mass follows the flow f(x) = e^{tM} x / |e^{tM} x|: rho(t, f(x)) |det Df| = rho(0, x).
+        matrix = np.random.default_rng(3).normal(size=(dimension, dimension)) / 2
+        model = Attention(value=0.0, drift=LinearDrift(matrix))
+        middle = exact_solution(model, Uniform(dimension), 0.4)
+        end = exact_solution(model, middle, 0.3)
+        flow, h = expm(0.3 * matrix), 1e-5
+
+        def moved(x):
+            return Sphere(dimension).retract(x @ flow.T)
+
+        for x in on_sphere(4, 5, dimension):
+            frame = np.linalg.svd(x[None])[2][1:]
+            y = moved(x[None])[0]
+            ahead, behind = (moved(Sphere(dimension).retract(x + s * frame)) for s in (h, -h))
+            there = np.linalg.svd(y[None])[2][1:]
+            stretch = abs(np.linalg.det((ahead - behind) @ there.T / (2 * h)))
+            densities = end.density(y[None]) * stretch / middle.density(x[None])
+            assert densities[0] == pytest.approx(1, abs=1e-8)
+
+    def test_a_multiple_of_the_identity_moves_no_direction(self):
+        model = Attention(value=0.0, drift=LinearDrift(400.0 * np.eye(3)))
+        end = exact_solution(model, Uniform(3), 5.0)
+        assert np.array_equal(end.covariance, np.eye(3))
+
+    def test_too_sharp(self):
+        model = Attention(value=0.0, drift=LinearDrift(np.diag([1.0, 0.0])))
+        with pytest.raises(ArithmeticError, match="exceeds double precision"):
+            exact_solution(model, Uniform(2), 20.0)
+
+    def test_velocity(self):
+        x, start = np.random.default_rng(8).normal(size=(9, 2)), mixture(2)
+        for drift in (
+            LinearDrift(MATRIX),
+            Perceptron(np.ones((3, 2)), [0, 1, 2], np.ones((2, 3)), "tanh"),
+        ):
+            alone, beside = (Attention(beta=0.2, drift=each) for each in (None, drift))
+            wanted = exact_velocity(alone, start, x) + drift.velocity(x)
+            assert np.array_equal(exact_velocity(beside, start, x), wanted)
+
+    def test_unknown(self):
+        linear = LinearDrift(np.diag([1.0, 0.0, -0.5]))
+        moving, still = Attention(beta=0.0, drift=linear), Attention(value=0.0, drift=linear)
+        assert exact_solution(moving, Uniform(3), 1.0) is None
+        assert exact_solution(still, Uniform(3), 1.0, temperature=0.1) is None
+        assert exact_solution(still, PoissonKernel((0.0, 0.0, 0.5)), 1.0) is None
+        assert exact_solution(Attention(), AngularGaussian(np.eye(3)), 1.0) is None
+        hidden = Perceptron(np.ones((2, 3)), [0, 0], np.ones((3, 2)))
+        for start in (Uniform(3), Gaussian((0.0, 0.0, 0.0), 1.0)):
+            assert exact_solution(Attention(value=0.0, drift=hidden), start, 1.0) is None
 
 
 def mixture(dimension, seed=1):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from meanformer.attention import Attention
+from meanformer.attention import Attention, LinearDrift
 from meanformer.attention.energy import InteractionEnergy
 from meanformer.attention.measures import Gaussian, Mixture, VonMisesFisher
 from meanformer.meshes import box, circle, icosphere
@@ -74,6 +74,22 @@ def test_identity_on_the_circle(verify, rate, law, temperature):
     errors = [defect(solver_of(2, n, attention, temperature), attention) for n in sizes]
     verify(
         f"free energy falls by the dissipation, {law}, kappa = {temperature:g}, S^1",
+        "dF/dt, Simpson's rule",
+        f"off by {errors[-1]:.0e}, order {rate(errors, sizes):.1f}",
+    )
+    assert errors[-1] < 1e-6
+    assert rate(errors, sizes) > 2.8
+
+
+@pytest.mark.verification
+@pytest.mark.parametrize("temperature", [0.0, 0.3])
+def test_identity_with_a_drift(verify, rate, temperature):
+    # Attention's energy, and the velocity of both: either may then have any sign.
+    attention = Attention("softmax", 2.0, drift=LinearDrift(NON_SYMMETRIC[:2, :2]))
+    sizes = [40, 80, 160]
+    errors = [defect(solver_of(2, n, attention, temperature), attention) for n in sizes]
+    verify(
+        f"free energy falls by the dissipation, softmax and a drift, kappa = {temperature:g}, S^1",
         "dF/dt, Simpson's rule",
         f"off by {errors[-1]:.0e}, order {rate(errors, sizes):.1f}",
     )
