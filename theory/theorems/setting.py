@@ -90,6 +90,7 @@ class Setting:
                 "there is one head, of values V y", self.heads == 1 and not self.attention.relative
             ),
             given("Q, K and V do not change with time", self.is_constant),
+            given("there is no drift", self.attention.drift is None),
         ]
 
     def not_at_rest(self) -> Hypothesis:

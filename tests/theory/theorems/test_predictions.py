@@ -5,7 +5,7 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 
-from meanformer.attention import Attention, Euclidean, Head, Schedule, Sphere
+from meanformer.attention import Attention, Euclidean, Head, LinearDrift, Schedule, Sphere
 from meanformer.attention.measures import Uniform, VonMisesFisher, ZonalHarmonic
 from meanformer.particles import TokenSolver
 from meanformer.solvers import advance
@@ -77,6 +77,7 @@ def test_of_tokens_in_space(model, space, names):
         {"model": Attention("unnormalised")},
         {"model": Attention(heads=(Head(), Head()))},
         {"model": Schedule([Attention(), Attention(value=2.0)])},
+        {"model": Attention(drift=LinearDrift(0.1 * np.eye(2)))},
     ],
     ids=lambda changed: next(iter(changed)),
 )
