@@ -47,7 +47,7 @@ def setting_of(case: Case) -> Setting:
     dimension = case.space.dimension
     listed = isinstance(case.initial, Tokens)
     return Setting(
-        model=build_model(case.attention, dimension, case.time.end),
+        model=build_model(case),
         space=space_of(case.space),
         temperature=case.noise.temperature,
         tokens=initial_tokens(case, MPI.COMM_SELF) if case.particles is not None else None,

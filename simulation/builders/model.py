@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import math
 
-from meanformer.attention import Attention, Head, Model, Schedule, random_values
+from meanformer.attention import (
+    Attention,
+    Drift,
+    Head,
+    LinearDrift,
+    Model,
+    Schedule,
+    random_values,
+)
 from meanformer.attention import measures as m
 from meanformer.attention.laws import PARAMETERS
+from meanformer.attention.matrices import full, matrix_of
 from meanformer.simulation.case import initial as c
 from meanformer.simulation.case.attention import AttentionTable, HeadsTable
+from meanformer.simulation.case.case import Case
+from meanformer.simulation.case.drift import DriftTable, read_perceptron
 from meanformer.simulation.case.types import Table
 
 
-def build_model(table: AttentionTable, dimension: int, end: float) -> Model:
-    """The attention in R^d as a function of time; layers with random values reach ``end``."""
-    random = table.random_values
+def build_model(case: Case) -> Model:
+    """The model of a case as a function of time; layers with random values reach its end."""
+    table, dimension, end = case.attention, case.space.dimension, case.time.end
+    random, drift = table.random_values, _drift(case.drift, dimension)
     if table.layers is not None:
-        layers = [_attention(table, layer) for layer in table.layers]
+        layers = [_attention(table, layer, drift) for layer in table.layers]
         return Schedule(layers, [layer.duration for layer in table.layers])
-    attention = _attention(table, table)
+    attention = _attention(table, table, drift)
     if random is None:
         return attention
     # One more: steps that go beyond the end shall know the next change, as in a longer run.
@@ -26,14 +38,25 @@ def build_model(table: AttentionTable, dimension: int, end: float) -> Model:
     return random_values(attention, dimension, count, random.seed, random.scale, random.duration)
 
 
-def _attention(table: AttentionTable, layer: HeadsTable) -> Attention:
-    """The attention of one layer."""
+def _attention(table: AttentionTable, layer: HeadsTable, drift: Drift | None) -> Attention:
+    """The attention of one layer, with the drift of all."""
     heads = tuple(
         Head(*(None if m == "identity" else m for m in (head.query, head.key, head.value)))
         for head in layer.all_heads
     )
     own = {name: getattr(table, name) for name in table.given(PARAMETERS)}
-    return Attention(table.law, table.beta, heads=heads, **own)
+    return Attention(table.law, table.beta, heads=heads, drift=drift, **own)
+
+
+def _drift(table: DriftTable | None, dimension: int) -> Drift | None:
+    """What a table ``[drift]`` describes in R^d; None without one."""
+    if table is None:
+        return None
+    if table.perceptron is not None:
+        assert table.activation is not None
+        return read_perceptron(table.perceptron, table.activation)
+    matrix = matrix_of(None if table.linear == "identity" else table.linear)
+    return LinearDrift(full(matrix, dimension))
 
 
 def initial_measure(table: Table, dimension: int) -> m.Measure:

@@ -32,7 +32,7 @@ def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
         CaseError: On every rank, if the mesh cannot be used, or does not resolve the
             initial density.
     """
-    attention = build_model(case.attention, case.space.dimension, case.time.end)
+    attention = build_model(case)
     step = None if case.time.step == "auto" else case.time.step
 
     state, scheme = State(comm, attention), None
@@ -80,12 +80,14 @@ def initial_tokens(case: Case, comm: MPI.Intracomm) -> Array:
 def _check_growth(case: Case, model: Model) -> None:
     """Refuse runs of tokens that would leave double precision by their values alone.
 
+    A drift may hold them back, or drive them on: with one, the run itself must tell.
+
     Raises:
         CaseError: If e^{tV} does, or e^{-tV} where tokens are rescaled.
     """
     space, end = case.space, case.time.end
-    is_random = case.attention.random_values is not None
-    if space.kind == "sphere" or is_random or not LAWS[case.attention.law].normalised:
+    unknown = case.attention.random_values is not None or case.drift is not None
+    if space.kind == "sphere" or unknown or not LAWS[case.attention.law].normalised:
         return
     layers, time, expansion, contraction = Rescaled(model, space.dimension), 0.0, 0.0, 0.0
     while time < end:

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
 _Array = npt.NDArray[Any]
-_NAMED = (".npz", ".safetensors")
+#: Endings of files that hold arrays by name.
+ARCHIVES = (".npz", ".safetensors")
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _DTYPES |= {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U8": "|u1"}
 
@@ -37,10 +38,10 @@ def read_array(place: str) -> _Array:
         ArrayFileError: If there is none, or it is not of real numbers.
     """
     path, name = place, ""
-    if any(f"{suffix}:" in place for suffix in _NAMED):
+    if any(f"{suffix}:" in place for suffix in ARCHIVES):
         path, name = place.rsplit(":", 1)
     suffix = os.path.splitext(path)[1].lower()
-    if suffix in _NAMED and not name:
+    if suffix in ARCHIVES and not name:
         raise ArrayFileError(f"{path} names no array of the archive; must be {path}:NAME")
     try:
         array = _READERS.get(suffix, _npy)(path, name)

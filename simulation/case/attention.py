@@ -13,6 +13,7 @@ from meanformer.simulation.case.types import NonNegative, Off, Positive, Table
 MOST_LAYERS = 100_000
 
 _MATRICES = ("query", "key", "value")
+_SQUARE = ("value", "linear")
 _MATRIX = "'identity', a finite number (multiple of it) or a matrix [[...], ...]"
 _Entry = Literal["identity"] | float | tuple[tuple[float, ...], ...]
 
@@ -21,9 +22,9 @@ def _fits_the_space(matrix: _Entry, info: ValidationInfo) -> _Entry:
     space = space_in(info)
     if space is None or not isinstance(matrix, tuple):
         return matrix
-    d, is_value = space.dimension, info.field_name == "value"
-    if {len(row) for row in matrix} != {d} or (is_value and len(matrix) != d):
-        need = f"a {d}x{d} matrix" if is_value else f"a matrix of {d} columns"
+    d, is_square = space.dimension, info.field_name in _SQUARE
+    if {len(row) for row in matrix} != {d} or (is_square and len(matrix) != d):
+        need = f"a {d}x{d} matrix" if is_square else f"a matrix of {d} columns"
         raise refusal(f"{_shape(matrix)}; must be {need}")
     return matrix
 
@@ -34,7 +35,7 @@ Matrix = Annotated[
     AfterValidator(_fits_the_space),
     Field(json_schema_extra={"phrase": _MATRIX}),
 ]
-"""``"identity"``, a multiple of it, or rows: Q and K of ``shape=(r, d)``, V of ``shape=(d, d)``."""
+"""``"identity"``, a multiple of it, or rows: Q, K of ``shape=(r, d)``, V and M of ``(d, d)``."""
 
 
 class HeadTable(Table):

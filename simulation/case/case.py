@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from meanformer.attention.laws import LAWS
 from meanformer.simulation.case.attention import MOST_LAYERS, AttentionTable
+from meanformer.simulation.case.drift import DriftTable
 from meanformer.simulation.case.errors import CaseError, explain, refusal
 from meanformer.simulation.case.initial import Initial
 from meanformer.simulation.case.reading import apply_overrides, plain, read_toml
@@ -37,6 +38,8 @@ class Case(Table):
     """A line for people; the stem of the file's name where none is given."""
     space: SpaceTable = Field(default_factory=SpaceTable)
     attention: AttentionTable
+    drift: DriftTable | None = None
+    """A velocity beside attention's that does not see the measure; not in rescaled variables."""
     noise: NoiseTable = Field(default_factory=NoiseTable)
     initial: Initial
     """The measure at t = 0, normalised to mass 1."""

@@ -74,11 +74,13 @@ class ObservedTokens(Observed[Tokens]):
     def leading(self) -> Leading | None:
         """The leading eigenvalue of V for section 4 of arXiv 2305.05465; None where it has none.
 
-        The theorem is one of normalised laws in R^d with a V that is constant in time.
+        The theorem is one of normalised laws in R^d with a V that is constant in time, and without
+        a drift.
         """
         attention, space = self.attention, self.solver.space
         constant = attention.normalised and np.isinf(self.model.next_change(0.0))
-        if not constant or attention.relative or not isinstance(space, Euclidean):
+        alone = not attention.relative and attention.drift is None
+        if not (constant and alone and isinstance(space, Euclidean)):
             return None
         value = sum_of([head.matrices[2] for head in attention.all_heads])
         return leading(full(value, space.dimension))
@@ -209,10 +211,11 @@ OF_TOKENS: tuple[Part[ObservedTokens], ...] = (
     ),
     Part(
         {
-            "hyperplanes": "in $R^d$, d > 1, for a normalised law whose V does not change and has "
-            "a simple eigenvalue $\\lambda>0$ larger in modulus than all others: how many values "
-            r"$\langle\psi,x_i\rangle$ has, with $\psi V=\lambda\psi$; of values, steps within 1 % "
-            "of their largest distance from the mean make one. In the end there are at most three, "
+            "hyperplanes": "in $R^d$, d > 1, without a drift, for a normalised law whose V does "
+            "not change and has a simple eigenvalue $\\lambda>0$ larger in modulus than all "
+            r"others: how many values $\langle\psi,x_i\rangle$ has, with $\psi V=\lambda\psi$; of "
+            "values, steps within 1 % of their largest distance from the mean make one. In the end "
+            "there are at most three, "
             r"if $\langle Q\varphi,K\varphi\rangle>0$ for $V\varphi=\lambda\varphi$ (section 4)"
         },
         _hyperplanes,

@@ -30,7 +30,7 @@ def exact_end(case: Case) -> Measure | None:
     Raises:
         CaseError: If it blows up before.
     """
-    model = build_model(case.attention, case.space.dimension, case.time.end)
+    model = build_model(case)
     if isinstance(case.initial, Tokens) or not isinstance(model, Attention):
         return None
     start = initial_measure(case.initial, case.space.dimension)

@@ -39,7 +39,7 @@ def case(attention, density=False, tokens=40, end=0.3, initial=CAP, integrator="
 
 def model(**attention):
     """The model of a case until t = 1."""
-    return build_model(case(attention).attention, 3, 1.0)
+    return build_model(case(attention, end=1.0))
 
 
 def given(points):

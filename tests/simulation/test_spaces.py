@@ -45,7 +45,7 @@ def caps(**tables):
 def test_a_normal_distribution_follows_the_exact_solution(temperature):
     case = Case.from_dict(normal(noise={"temperature": temperature}))
     result = run(case)
-    model = build_model(case.attention, 1, case.time.end)
+    model = build_model(case)
     exact = exact_solution(model, initial_measure(case.initial, 1), 0.3, temperature)
     mean, covariance = exact.moments()
     assert result.pde["mean_1"][-1] == pytest.approx(mean[0], abs=1e-6)

@@ -40,6 +40,7 @@ MODELS = {
     "layers": {"layers": LAYERS},
     "random values": {"random_values": {"seed": 1, "duration": 0.11}},
     "sinkhorn": {"law": "sinkhorn"},
+    "layers and a drift": {"layers": LAYERS, "drift": {"linear": TURN}},
     "sinkhorn of tilted layers": {
         "law": "sinkhorn",
         "layers": [{"duration": 0.17, "query": TURN, "value": TURN}, {"duration": 1.0}],
@@ -57,10 +58,13 @@ def case(
     **output,
 ):
     output.setdefault("fields", ["none"])
+    attention = {"beta": beta} | (model or {})
+    drift = {"drift": attention.pop("drift")} if "drift" in attention else {}
     cap = {"kind": "von-mises-fisher", "mean": [0.0, 0.6, 0.8], "concentration": 4.0}
     return Case.from_dict(
         {
-            "attention": {"beta": beta} | (model or {}),
+            "attention": attention,
+            **drift,
             "initial": cap,
             "pde": {"refinement": 1, "degree": 1},
             "particles": {"number": number, "integrator": integrator},
