@@ -1,12 +1,12 @@
 r"""The rate at which a density's free energy falls.
 
 With E the interaction energy, g the gradient of its first variation, H the entropy and
-F = kappa H - E, a density that moves with v and diffuses with kappa has
+F = kappa H - E, a density that moves with v, which a drift is part of, and diffuses with kappa has
 
     dF/dt = -int <g - kappa grad log rho, v - kappa grad log rho> rho,
 
-for every law that has an energy, and any matrices (arXiv 2312.10794, section 3, for V = I and
-A = beta I, where it is a square), as long as no mass is at a boundary. Without noise, it is
+for every law that has an energy, any matrices and any drift (arXiv 2312.10794, section 3, for V = I
+and A = beta I, where it is a square), as long as no mass is at a boundary. Without noise, it is
 -dE/dt.
 """
 

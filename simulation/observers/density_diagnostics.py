@@ -60,8 +60,9 @@ OF_DENSITY: tuple[Part[ObservedDensity], ...] = (
         {
             "free_energy": r"$F=\kappa\int\rho\log\rho-E$, with E the interaction energy",
             "dissipation": r"$-dF/dt=\int\langle g-\kappa\nabla\log\rho,\,v-\kappa\nabla\log\rho"
-            r"\rangle\rho$, with g the gradient of $\delta E/\delta\rho$: without noise the rate "
-            "at which the energy grows. It holds for any matrices, both may then have either sign, "
+            r"\rangle\rho$, with g the gradient of $\delta E/\delta\rho$ and v the velocity, a "
+            "drift's with it: without noise the rate at which the energy grows. It holds for any "
+            "matrices, both may then have either sign, "
             r"and as long as no mass is at a boundary. Gradients see the jumps of $\rho$ at "
             "facets, so that it is as accurate as the energy",
         },
