@@ -142,9 +142,10 @@ def _on_sphere(
         return None
     if isinstance(start, Uniform):
         return start
-    if not isinstance(start, PoissonKernel):
+    dimension = start.space.dimension
+    if not isinstance(start, PoissonKernel) or dimension > 3:
         return None
-    a, dimension = np.asarray(start.vector), start.space.dimension
+    a = np.asarray(start.vector)
     radius, speed = float(np.linalg.norm(a)), sum(value or 0.0 for value in values)
     if radius == 0:
         return start

@@ -60,6 +60,8 @@ class TestPoissonKernel:
         assert (
             exact_solution(Attention(beta=0.0), VonMisesFisher((1.0, 0.0, 0.0), 2.0), 1.0) is None
         )
+        # The mean's length is another function of |a| on larger spheres.
+        assert exact_solution(Attention(beta=0.0), PoissonKernel((0.0, 0.0, 0.0, 0.5)), 1.0) is None
 
 
 class TestSoftmax:

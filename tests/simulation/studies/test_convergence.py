@@ -137,6 +137,12 @@ class TestStudies:
         assert study.quantity == "l2"
         assert 2.8 < study.order < 3.2
 
+    def test_columns_of_exact_solutions_are_not_known_on_larger_spheres(self):
+        of_tokens = {"space": {"dimension": 8}, "particles": {"number": 50}, "pde": None}
+        uniform = case(CIRCLE | {"initial": {"kind": "uniform"}}, **of_tokens)
+        study = converge(uniform, "particles.number", [50, 100, 200])
+        assert study.reference != "exact solution"
+
     def test_columns_against_the_exact_solution(self):
         study = converge(case(LINE), "pde.refinement", [3, 4, 5], "cov_11")
         assert (study.quantity, study.reference) == ("pde.cov_11", "exact solution")
