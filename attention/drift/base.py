@@ -19,7 +19,7 @@ class Drift(ABC):
 
     @abstractmethod
     def velocity(self, points: Array) -> Array:
-        """W(x) before projection, ``shape=(n, d)`` to ``shape=(n, d)``, dimensionless."""
+        """The drift w(x) before projection, ``shape=(n, d)`` to ``(n, d)``, dimensionless."""
 
     @property
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,7 @@ class LinearDrift(Drift):
         """M x, ``shape=(n, d)``."""
         return points @ self.linear().T
 
-    @property
+    @cached_property
     def slope(self) -> float:
         """|M|."""
         return spectral_norm(self.linear())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -108,7 +109,7 @@ class Perceptron(Drift):
             velocity[block] = act(points[block] @ inner.T + offset) @ outer.T
         return velocity
 
-    @property
+    @cached_property
     def slope(self) -> float:
         """|W| max|s'| |U|."""
         inner, _, outer = self.arrays

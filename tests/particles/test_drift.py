@@ -69,7 +69,7 @@ def test_a_linear_drift_moves_directions(on_sphere, verify, dimension, integrato
     error = np.abs(final - wanted).max()
     verify(
         f"tokens with a linear drift on S^{dimension - 1}, {integrator}",
-        "e^{tM} x / |e^{tM} x|, t = 1",
+        "e^{tM} x over its length, t = 1",
         f"error {error:.0e}",
     )
     assert error < 1e-8
