@@ -102,7 +102,6 @@ CAP = {"kind": "von-mises-fisher", "mean": [0.0, 1.0], "concentration": 1.0}
 CIRCLE = {"kind": "sphere", "dimension": 2}
 
 
-@pytest.mark.mpi
 @pytest.mark.parametrize(
     ("attention", "temperature", "initial", "end", "name"),
     [
