@@ -21,7 +21,7 @@ from meanformer.attention.heads import Head
 from meanformer.attention.laws import LAWS, PARAMETERS, Law, LawName
 from meanformer.attention.laws.hardmax import Hardmax
 from meanformer.attention.laws.sigmoid import Sigmoid
-from meanformer.attention.matrices import spectral_norm
+from meanformer.attention.matrices import full, spectral_norm, sum_of
 from meanformer.attention.spaces import Space
 
 
@@ -92,6 +92,10 @@ class Attention:
     def all_heads(self) -> tuple[Head, ...]:
         """The heads; without ``heads``, the one of ``query``, ``key`` and ``value``."""
         return tuple(self.heads) or (Head(self.query, self.key, self.value),)
+
+    def value_in(self, dimension: int) -> Array:
+        """V, the sum over heads, in R^d: ``shape=(d, d)``."""
+        return full(sum_of([head.matrices[2] for head in self.all_heads]), dimension)
 
     @property
     def normalised(self) -> bool:

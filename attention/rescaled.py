@@ -24,7 +24,7 @@ from meanformer.attention.attention import Attention
 from meanformer.attention.drift import LinearDrift
 from meanformer.attention.heads import Head
 from meanformer.attention.laws import LAWS
-from meanformer.attention.matrices import full, spectral_norm, sum_of
+from meanformer.attention.matrices import full, spectral_norm
 from meanformer.attention.schedule import Model
 from meanformer.errors import SolverError
 from meanformer.threads import blas_for
@@ -110,8 +110,7 @@ class RescaledLayer:
     @cached_property
     def value(self) -> Array:
         """V of x, the sum of the heads', ``shape=(d, d)``."""
-        total = sum_of([head.matrices[2] for head in self.attention.all_heads])
-        return full(total, len(self.psi))
+        return self.attention.value_in(len(self.psi))
 
     @property
     def rate_of_growth(self) -> float:

@@ -11,7 +11,7 @@ from scipy.linalg import expm
 
 from meanformer.arrays import Array
 from meanformer.attention import Attention, Model, Space
-from meanformer.attention.matrices import full, multiple_of_identity, sum_of
+from meanformer.attention.matrices import full, multiple_of_identity
 from meanformer.attention.measures import Measure
 from meanformer.attention.measures.measure import uniform_numbers
 from meanformer.errors import SolverError
@@ -62,8 +62,7 @@ class Setting:
     @cached_property
     def value(self) -> Array:
         """V, the sum over heads, ``shape=(d, d)``."""
-        total = sum_of([head.matrices[2] for head in self.attention.all_heads])
-        return full(total, self.space.dimension)
+        return self.attention.value_in(self.space.dimension)
 
     @cached_property
     def product(self) -> Array:
