@@ -9,6 +9,8 @@ Z(x) = int e^{a <x, y>} rho(dy); at a = 0 they are von Mises-Fisher densities (a
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from scipy.special import roots_gegenbauer, roots_legendre
 
@@ -20,6 +22,7 @@ _NODES, _ITERATIONS, _CONVERGED = 200, 20_000, 1e-12
 _DAMPING = 0.5
 
 
+@cache
 def ordered_mean(law: str, slope: float, value: float, temperature: float, dimension: int) -> float:
     """<x.e> of the stationary density that the iteration finds from one nearly all about e.
 
