@@ -1,7 +1,7 @@
 """Late times: theorems with their hypotheses, and what measures how far tokens are from limits."""
 
 from meanformer.theory.attention_matrix import boolean_rows, numerical_rank
-from meanformer.theory.clusters import Clusters, clusters, merged
+from meanformer.theory.clusters import Clusters, clusters, merged, relative_linkage
 from meanformer.theory.hulls import Hull
 from meanformer.theory.spectrum import Leading, leading
 from meanformer.theory.theorems import THEOREMS, predictions
@@ -21,4 +21,5 @@ __all__ = [
     "merged",
     "numerical_rank",
     "predictions",
+    "relative_linkage",
 ]

@@ -11,6 +11,9 @@ import numpy.typing as npt
 from meanformer.arrays import Array, Indices
 from meanformer.theory import single_linkage
 
+#: A linkage over the extent of what is looked at.
+RELATIVE = 0.01
+_ROUND_OFF = 1e-13
 # Cells are told apart in at most so many coordinates, each in at most 2^20 parts, so that keys of
 # cells fit into 64 bits, with room for neighbours.
 _AXES, _PARTS, _STRIDE, _MARGIN = 3, 2.0**20, 2**21, 2
@@ -49,6 +52,20 @@ class Clusters:
     def counts(self) -> Indices:
         """How many points each cluster has, ``shape=(k,)``."""
         return np.bincount(self.labels)
+
+
+def relative_linkage(points: Array, length: float) -> float:
+    """A linkage of 1 % of the largest distance of a point from the mean of all.
+
+    Args:
+        points: ``shape=(n, d)``.
+        length: The largest of what points were made of; 1e-13 of it is round-off.
+
+    Returns:
+        Infinite where all points are in one place up to round-off.
+    """
+    linkage = RELATIVE * float(np.linalg.norm(points - points.mean(axis=0), axis=1).max())
+    return linkage if linkage > _ROUND_OFF * length else np.inf
 
 
 def clusters(points: Array, linkage: float, weights: npt.ArrayLike | None = None) -> Clusters:

@@ -17,11 +17,8 @@ from meanformer.scripts.reproduce.drawing import (
 )
 from meanformer.scripts.reproduce.figure import Figure
 from meanformer.scripts.reproduce.recording import Recording
-from meanformer.theory import Clusters, Deviation, clusters, leading
+from meanformer.theory import Clusters, Deviation, clusters, leading, relative_linkage
 
-# Values of the leading coordinate are one if they differ by this share of the largest distance
-# from their mean, or by round-off.
-_LINKAGE, _ROUND_OFF = 0.01, 1e-13
 _COLOURS = ("#0b6e6e", "#c1440e", "#5b4b9a")
 
 
@@ -70,7 +67,6 @@ class Hyperplanes(Figure):
 
     def _groups(self, points: Array) -> Clusters:
         """Clusters of the leading coordinate."""
-        heights = points @ self._normal
-        reach = np.abs(heights - heights.mean()).max()
-        size = np.linalg.norm(points, axis=1).max() * np.linalg.norm(self._normal)
-        return clusters(heights[:, None], max(_LINKAGE * reach, _ROUND_OFF * size))
+        heights = (points @ self._normal)[:, None]
+        length = np.linalg.norm(points, axis=1).max() * np.linalg.norm(self._normal)
+        return clusters(heights, relative_linkage(heights, float(length)))

@@ -12,7 +12,6 @@ import numpy as np
 
 from meanformer.arrays import Array
 from meanformer.attention import Attention, Euclidean, Model, Space, Sphere
-from meanformer.attention.matrices import full, sum_of
 from meanformer.simulation.observers import diagnostics as d
 from meanformer.simulation.observers.columns import Diagnostics, Observed, Part, Row, alone, empty
 from meanformer.simulation.state import State
@@ -25,14 +24,12 @@ from meanformer.theory import (
     clusters,
     leading,
     numerical_rank,
+    relative_linkage,
 )
 from meanformer.threads import blas_for
 
-# Tokens of a cluster are linked by steps of this length along the chord on spheres; in R^d, of this
-# share of the largest distance of a token from the mean.
-_LINKAGE = 0.01
-# Steps below this share of the largest length are round-off: all tokens are in one place.
-_ROUND_OFF = 1e-13
+# Tokens of a cluster on spheres are linked by steps of this length along the chord.
+_CHORD = 0.01
 _LARGEST_DIMENSION_OF_HULLS = 3
 _MOST_TOKENS_OF_MATRICES = 2000
 
@@ -47,8 +44,14 @@ class Everyone:
     @cached_property
     def clusters(self) -> Clusters:
         """Clusters of the tokens."""
-        on_sphere = isinstance(self.space, Sphere)
-        return clusters(self.points, _LINKAGE if on_sphere else _linkage(self.points))
+        if isinstance(self.space, Sphere):
+            return clusters(self.points, _CHORD)
+        return clusters(self.points, relative_linkage(self.points, self.length))
+
+    @property
+    def length(self) -> float:
+        """The largest length of a token."""
+        return float(np.linalg.norm(self.points, axis=1).max())
 
 
 class ObservedTokens(Observed[Tokens]):
@@ -82,8 +85,7 @@ class ObservedTokens(Observed[Tokens]):
         alone = not attention.relative and attention.drift is None
         if not (constant and alone and isinstance(space, Euclidean)):
             return None
-        value = sum_of([head.matrices[2] for head in attention.all_heads])
-        return leading(full(value, space.dimension))
+        return leading(attention.value_in(space.dimension))
 
     def on_root(self, numbers: Callable[[Everyone], Row]) -> Row:
         """Numbers that rank 0 makes of all tokens, on every rank. Collective."""
@@ -99,13 +101,6 @@ class ObservedTokens(Observed[Tokens]):
         """Forget the tokens of a sample, and what was evaluated of them."""
         super().forget()
         self._everyone = None
-
-
-def _linkage(points: Array) -> float:
-    """How near tokens of R^d are linked; infinite where all are in one place."""
-    spread = np.linalg.norm(points - points.mean(axis=0), axis=1).max()
-    linkage = _LINKAGE * float(spread)
-    return linkage if linkage > _ROUND_OFF * np.linalg.norm(points, axis=1).max() else np.inf
 
 
 def spread(solver: WeightedPoints) -> Row:
@@ -148,7 +143,8 @@ def _hyperplanes(observed: ObservedTokens, row: Row) -> Row:
 
     def numbers(tokens: Everyone) -> Row:
         coordinates = (tokens.points @ found.left)[:, None]
-        return {"hyperplanes": clusters(coordinates, _linkage(coordinates)).number}
+        length = tokens.length * float(np.linalg.norm(found.left))
+        return {"hyperplanes": clusters(coordinates, relative_linkage(coordinates, length)).number}
 
     return observed.on_root(numbers)
 

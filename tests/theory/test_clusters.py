@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
-from meanformer.theory import clusters, merged
+from meanformer.theory import clusters, merged, relative_linkage
 from meanformer.theory.clusters import Clusters
 
 
@@ -143,3 +143,13 @@ def test_merge_events():
 def test_wrong_arguments(points, distance, weights, message):
     with pytest.raises(ValueError, match=message):
         clusters(points, distance, weights)
+
+
+def test_a_relative_linkage():
+    points = np.array([[0.0, 0.0], [2.0, 0.0]]) + 7.0
+    assert relative_linkage(points, 10.0) == pytest.approx(0.01)
+    assert relative_linkage(1e9 * points, 1e10) == pytest.approx(1e7)
+    # Up to round-off of what they were made of, points are in one place.
+    assert relative_linkage(points, 1e12) == np.inf
+    assert clusters(points, relative_linkage(points, 1e12)).number == 1
+    assert relative_linkage(points[:1], 10.0) == np.inf
