@@ -37,6 +37,7 @@ class Kernel(ABC):
         unit: Logits of compiled loops are in units of 1 / ``unit``: bits for powers of two.
         add: The compiled loop of ``tiles`` that adds its terms to sums.
         turn: The compiled loop of ``tiles`` that turns logits into its terms.
+        gather: The compiled loop of ``tiles`` that sums its terms in small systems.
     """
 
     exponential = False
@@ -49,6 +50,7 @@ class Kernel(ABC):
     unit = LOG2_E
     add: Callable[..., None]
     turn: Callable[..., None]
+    gather: Callable[..., None]
 
     @property
     def reference(self) -> float:
@@ -58,6 +60,8 @@ class Kernel(ABC):
     @abstractmethod
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """The kernel of all pairs: k(x_i, y_j) e^{-c_i}, ``shape=(m, n)``, and c, ``shape=(m,)``.
+
+        Several systems at once have one more axis in front, everywhere.
 
         Args:
             queries: ``Problem.queries``, ``shape=(m, r)``.
@@ -90,14 +94,15 @@ class Exponential(Kernel):
     local = True
     add = staticmethod(tiles.add_exponentials)
     turn = staticmethod(tiles.turn_exponentials)
+    gather = staticmethod(tiles.gather_exponentials)
 
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""
-        logits = queries @ keys.T
+        logits = queries @ keys.swapaxes(-1, -2)
         if log_factors is not None:
-            logits += log_factors
-        largest = logits.max(axis=1, initial=NOTHING)
-        return np.exp(logits - largest[:, None]), largest
+            logits += log_factors[..., None, :]
+        largest = logits.max(axis=-1, initial=NOTHING)
+        return np.exp(logits - largest[..., None]), largest
 
     def degree(self, slope: float, dimension: int) -> int | None:
         """See ``Kernel``."""
@@ -119,10 +124,12 @@ class Logistic(Kernel):
     offset: float = 0.0
     add = staticmethod(tiles.add_logistics)
     turn = staticmethod(tiles.turn_logistics)
+    gather = staticmethod(tiles.gather_logistics)
 
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""
-        return expit(queries @ keys.T + self.offset), np.zeros(len(queries))
+        logits = queries @ keys.swapaxes(-1, -2)
+        return expit(logits + self.offset), np.zeros(queries.shape[:-1])
 
     def degree(self, slope: float, dimension: int) -> int | None:
         """See ``Kernel``."""
@@ -156,14 +163,15 @@ class Indicator(Kernel):
     unit = 1.0
     add = staticmethod(tiles.add_indicators)
     turn = staticmethod(tiles.turn_indicators)
+    gather = staticmethod(tiles.gather_indicators)
 
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""
-        logits = queries @ keys.T
-        of_queries, of_keys = (np.sqrt(np.einsum("ij,ij->i", a, a)) for a in (queries, keys))
-        slack = self.tie_tolerance * of_keys.max() * of_queries[:, None]
-        kept: Array = (logits >= logits.max(axis=1, keepdims=True) - slack).astype(float)
-        return kept, np.zeros(len(queries))
+        logits = queries @ keys.swapaxes(-1, -2)
+        of_queries, of_keys = (np.sqrt((a * a).sum(axis=-1)) for a in (queries, keys))
+        slack = self.tie_tolerance * of_keys.max(axis=-1)[..., None] * of_queries
+        kept: Array = logits >= logits.max(axis=-1, keepdims=True) - slack[..., None]
+        return kept.astype(float), np.zeros(queries.shape[:-1])
 
 
 @dataclass(frozen=True)
@@ -171,10 +179,12 @@ class Logit(Kernel):
     """k = t."""
 
     separable = True
+    unit = 1.0
+    gather = staticmethod(tiles.gather_logits)
 
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""
-        return queries @ keys.T, np.zeros(len(queries))
+        return queries @ keys.swapaxes(-1, -2), np.zeros(queries.shape[:-1])
 
 
 @dataclass(frozen=True)
@@ -183,9 +193,21 @@ class Features(Kernel):
 
     log_features: Callable[[Array], Array] | None
     separable = True
+    unit = 1.0
+    gather = staticmethod(tiles.gather_logits)
 
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""
-        tops = keys.max(axis=0)
-        largest = (queries + tops).max(axis=1)
-        return np.exp(queries + tops - largest[:, None]) @ np.exp(keys - tops).T, largest
+        of_queries, of_keys, largest = scaled_features(queries, keys)
+        return of_queries @ of_keys.swapaxes(-1, -2), largest
+
+
+def scaled_features(queries: Array, keys: Array) -> tuple[Array, Array, Array]:
+    """Features whose products are those of e^queries and e^keys over e^c, and c.
+
+    From ``shape=(..., m, r)`` and ``(..., n, r)`` to the same and ``(..., m)``; none exceeds 1.
+    """
+    tops = keys.max(axis=-2, keepdims=True)
+    exponents = queries + tops
+    largest = exponents.max(axis=-1)
+    return np.exp(exponents - largest[..., None]), np.exp(keys - tops), largest

@@ -26,8 +26,8 @@ Block = TypeVar("Block")
 #: Dimension from which ``BlockedSums`` is faster than ``DirectSums``: matrix products with fewer
 #: columns take as long (1.5 ns a pair on Zen 5 in dimension 8, by either).
 BLOCKED_FROM = 8
-# Fewer pairs are summed in less time than it takes to start threads.
-_PAIRS_WORTH_THREADS = 300_000
+#: Fewer pairs are summed in less time than it takes to start threads.
+PAIRS_WORTH_THREADS = 300_000
 
 
 class PairSums(ABC, Generic[Block]):
@@ -65,14 +65,7 @@ class PairSums(ABC, Generic[Block]):
 
     def sums(self, weights: Array, log_factors: Array | None = None, moment: bool = True) -> Sums:
         """See ``Backend``."""
-        bias = np.where(weights != 0, 0.0, NOTHING)
-        factors = weights
-        if self._kernel.exponential:
-            factors, exponents = np.frexp(weights)
-            bias += exponents
-            if log_factors is not None:
-                bias += LOG2_E * log_factors
-        own = np.vstack([self._rows, factors, bias])
+        own = np.vstack([self._rows, *factors_and_bias(self._kernel, weights, log_factors)])
 
         values = self._values if moment else slice(0, 0)
         references = np.full(len(self._queries), self._kernel.reference)
@@ -103,7 +96,7 @@ class PairSums(ABC, Generic[Block]):
                 meet(group, block, references[group], sums[group])
 
             pairs = len(self._queries) * points.shape[1]
-            share_out(work, self._groups, pairs > _PAIRS_WORTH_THREADS)
+            share_out(work, self._groups, pairs > PAIRS_WORTH_THREADS)
 
     @abstractmethod
     def _block(self, keys: Array, values: Array, factors: Array, bias: Array) -> Block:
@@ -141,6 +134,20 @@ def _around_the_ring(block: Array, comm: MPI.Comm) -> Iterator[Array]:
         if requests:
             MPI.Request.Waitall(requests)
         block = incoming
+
+
+def factors_and_bias(
+    kernel: Kernel, weights: Array, log_factors: Array | None
+) -> tuple[Array, Array]:
+    """What multiplies a point's terms, and what is added to its logits, ``shape=(n,)`` each."""
+    bias = np.where(weights != 0, 0.0, NOTHING)
+    if not kernel.exponential:
+        return weights, bias
+    factors, exponents = np.frexp(weights)
+    bias += exponents
+    if log_factors is not None:
+        bias += LOG2_E * log_factors
+    return factors, bias
 
 
 def direct_cost(targets: int, points: int, dimension: int) -> float:

@@ -69,6 +69,12 @@ def indicator(t):  # type: ignore[no-untyped-def]
     return 1.0 if t >= 0 else 0.0
 
 
+@register_jitable
+def itself(t):  # type: ignore[no-untyped-def]
+    """The logit."""
+    return t
+
+
 @intrinsic
 def larger(typing, first, second):  # type: ignore[no-untyped-def]
     """The larger of two numbers of one type, neither of which is nan.
@@ -207,6 +213,50 @@ def _accumulation(term: Callable) -> Callable:
 add_exponentials = _accumulation(power_of_two)
 add_logistics = _accumulation(logistic)
 add_indicators = _accumulation(indicator)
+
+
+def _gathering(term: Callable, local: bool) -> Callable:
+    """The loop that sums the terms of one kernel in small systems; ``local`` as of ``Kernel``."""
+
+    @numba.njit(
+        nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy"
+    )
+    def gather(queries, slack, keys, bias, values, seen, references, sums):  # type: ignore[no-untyped-def]
+        systems, targets, _ = queries.shape
+        terms = np.empty(keys.shape[2])
+        for s in range(systems):
+            for i in range(targets):
+                count = seen[i]
+                if count == 0:
+                    continue
+                _logits(queries[s, i], keys[s], bias[s], 0, count, terms)
+                c = references[s, i]
+                if local:
+                    for j in range(count):
+                        c = larger(c, terms[j])
+                    references[s, i] = c
+                    c -= slack[s, i]
+                for j in range(count):
+                    terms[j] = term(terms[j] - c)
+                for k in range(values.shape[1]):
+                    column, total = values[s, k, :count], 0.0
+                    for j in range(count):
+                        total += terms[j] * column[j]
+                    sums[s, i, k] = total
+
+    return gather
+
+
+#: Set sums to sum_j k(logit_ij - reference_i) values_j over the first ``seen`` points j of each
+#: system, for k(t) = 2^t, 1 / (1 + 2^-t), t >= 0 and t. For local kernels references are raised to
+#: the largest logit first, and lowered by the slack for terms. Arguments: queries,
+#: ``shape=(s, m, r)``, r a multiple of ``COORDINATES``, slack, ``(s, m)``, keys, ``(s, r, n)``,
+#: bias, ``(s, n)``, values, ``(s, c, n)``, seen, ``(m,)``, references, ``(s, m)``, and the sums,
+#: ``(s, m, c)``.
+gather_exponentials = _gathering(power_of_two, True)
+gather_logistics = _gathering(logistic, False)
+gather_indicators = _gathering(indicator, True)
+gather_logits = _gathering(itself, False)
 
 
 @numba.njit(nogil=True, cache=True)
