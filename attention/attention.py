@@ -130,6 +130,7 @@ class Attention:
         comm: MPI.Comm | None = None,
         *,
         backend: Choice = "auto",
+        systems: int | None = None,
     ) -> Array:
         """The velocity v[mu](x) of the measure mu = sum_j w_j delta_{y_j}, with the drift's.
 
@@ -147,6 +148,9 @@ class Attention:
                 largest logit, and 1e-11 in sums by series.
             comm: The ranks over which the measure is distributed, or None.
             backend: "harmonic", "laplace" or "direct" in place of the fastest: see ``plan``.
+            systems: Rows of targets and points are those of as many systems on this rank, one after
+                another, of equal numbers each. A system's targets see its own points alone, and
+                the weights of each are a measure. None is one system on all ranks.
 
         Returns:
             Velocities tangent to the space, ``shape=(m, d)``, dimensionless.
@@ -158,8 +162,8 @@ class Attention:
                 normalised law, if e^{<Ax,y>} overflows in the unnormalised law, or if Sinkhorn's
                 iteration does not converge.
         """
-        field = self.evaluate(targets, points, weights, space, tolerance, comm, backend=backend)
-        return field.velocity
+        given = targets, points, weights, space, tolerance, comm
+        return self.evaluate(*given, backend=backend, systems=systems).velocity
 
     def evaluate(
         self,
@@ -171,9 +175,11 @@ class Attention:
         comm: MPI.Comm | None = None,
         *,
         backend: Choice = "auto",
+        systems: int | None = None,
     ) -> Field:
         """The velocity with Z and log Z of every head. Arguments and errors as for ``velocity``."""
-        return self.prepare(targets, points, space, tolerance, comm, backend=backend)(weights)
+        given = targets, points, space, tolerance, comm
+        return self.prepare(*given, backend=backend, systems=systems)(weights)
 
     def prepare(
         self,
@@ -184,6 +190,7 @@ class Attention:
         comm: MPI.Comm | None = None,
         *,
         backend: Choice = "auto",
+        systems: int | None = None,
     ) -> Evaluator:
         """Choose backends and prepare them for fixed targets and points.
 
@@ -196,7 +203,7 @@ class Attention:
         heads = heads or {"": self.all_heads[0]}
         return Evaluator(
             self.rule, heads, self.relative, self.drift, targets, points, space, tolerance, comm,
-            backend,
+            backend, systems,
         )  # fmt: skip
 
     def plan(
@@ -208,12 +215,14 @@ class Attention:
         comm: MPI.Comm | None = None,
         *,
         backend: Choice = "auto",
+        systems: int | None = None,
     ) -> tuple[Plan, ...]:
         """Which backend would evaluate each head, and why; prints well.
 
         Collective over ``comm``. Arguments and errors as for ``velocity``.
         """
-        return self.prepare(targets, points, space, tolerance, comm, backend=backend).plans
+        given = targets, points, space, tolerance, comm
+        return self.prepare(*given, backend=backend, systems=systems).plans
 
     def rate_bound(self, field: Field, space: Space, spread: float = 1.0) -> float:
         """A bound of the velocity's derivative on the unit sphere, for choosing time steps.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cached_property, reduce
 from itertools import chain
-from numbers import Real
+from numbers import Integral, Real
 from typing import NamedTuple, get_args
 
 from meanformer.mpi import MPI
@@ -17,10 +17,10 @@ from meanformer.arrays import Array
 from meanformer.attention.backends.backend import AttentionDomainError, Sums
 from meanformer.attention.backends.plan import Choice, Name, Plan
 from meanformer.attention.drift import Drift
-from meanformer.attention.head_sums import HeadSums
+from meanformer.attention.head_sums import sums_of_head
 from meanformer.attention.heads import Head
 from meanformer.attention.laws import Law
-from meanformer.attention.matrices import times
+from meanformer.attention.matrices import applied
 from meanformer.attention.rows import divide
 from meanformer.attention.spaces import Space, Sphere
 from meanformer.serial import COMM_SELF
@@ -46,7 +46,7 @@ class Field(NamedTuple):
             law's kernel: of e^{<Ax,y>}, of e^{-beta |Qx-Ky|^2}, of the sigmoid, of <Ax,y> (linear),
             e^{-f} (sinkhorn), the mass of the maximisers (hardmax), or of the features' product.
         log_scale: ``shape=(h, m)``. Kept apart because Z itself may overflow.
-        mass: Sum of the absolute weights.
+        mass: Sum of the absolute weights; of several systems, the mean of theirs.
     """
 
     velocity: Array
@@ -81,6 +81,7 @@ class Evaluator:
         tolerance: float,
         comm: MPI.Comm | None,
         backend: Choice,
+        systems: int | None,
     ) -> None:
         # Where there is one rank, nothing is asked of MPI, which would pickle every number.
         self.comm = comm = comm if comm is not None and comm.size > 1 else COMM_SELF
@@ -88,15 +89,17 @@ class Evaluator:
         # Ranks must agree on this and on the options: what comes is collective.
         same = comm.allreduce(targets is points, op=MPI.LAND)
         self._agree(_problem_with_options(tolerance, backend))
-        options = float(tolerance), backend
+        # Numbers of systems may differ, but not whether there are any.
+        options = float(tolerance), backend, systems is None
         first = comm.bcast(options, root=0)
-        differ = f"tolerance, backend are {options}, but {first} on rank 0"
+        differ = f"tolerance, backend, 'systems is None' are {options}, but {first} on rank 0"
         self._agree(None if options == first else differ)
         self._points = _as_real(points)
         self._targets = self._points if same else _as_real(targets)
         self._agree(
             self._problem_with("targets", self._targets)
             or self._problem_with("points", self._points)
+            or self._problem_with_systems(systems, heads)
             or self._problem_with_heads(heads)
             or self._problem_with_drift()
         )
@@ -106,10 +109,11 @@ class Evaluator:
         if not isinstance(space, Sphere):  # not the caller's own arrays, which may change
             self._points = self._points.copy()
             self._targets = self._points if same else self._targets.copy()
-        self._heads = [
-            HeadSums(law, head, self._targets, self._points, space, tolerance, comm, backend)
-            for head in heads.values()
-        ]
+        given = self._targets, self._points, space, tolerance, comm, backend, systems
+        self._heads = [sums_of_head(law, head, *given) for head in heads.values()]
+        self._values = [head.matrices[2] for head in heads.values()]
+        #: Of all ranks.
+        self._systems = 1 if systems is None else comm.allreduce(systems)
 
     @property
     def plans(self) -> tuple[Plan, ...]:
@@ -119,12 +123,12 @@ class Evaluator:
     @property
     def iterations(self) -> int:
         """Sinkhorn's iterations in the last call, of all heads; 0 for other laws."""
-        return sum(head.factors.iterations for head in self._heads)
+        return sum(head.iterations for head in self._heads)
 
     @property
     def potentials(self) -> list[Array | None]:
         """Sinkhorn's g at the points after a call, ``shape=(n,)``, a head each; or None."""
-        return [head.factors.potential for head in self._heads]
+        return [head.potential for head in self._heads]
 
     def matrix(self, weights: Array) -> Array:
         """The attention matrix P of every head, dense. Collective; arguments as for a call.
@@ -133,7 +137,7 @@ class Evaluator:
 
         Returns:
             This rank's rows, and a column for each point of all ranks in their order,
-            ``shape=(h, m, n)``.
+            ``shape=(h, m, n)``; of several systems, for each point of the row's own.
         """
         self(weights)
         return np.stack([head.matrix(_as_real(weights)) for head in self._heads])
@@ -152,8 +156,8 @@ class Evaluator:
     def field(self, heads: list[Sums], mass: float) -> Field:
         """The field that ``sums`` make. Collective; errors of a domain as for a call."""
         parts = (
-            times(self._mean(sums), head.value.T)
-            for head, sums in zip(self._heads, heads, strict=True)
+            applied(value, self._mean(sums))
+            for value, sums in zip(self._values, heads, strict=True)
         )
         return Field(
             self._space.tangent(self._targets, reduce(np.add, chain(parts, self._drifting))),
@@ -173,7 +177,7 @@ class Evaluator:
             raise AttentionDomainError(
                 "attention: there is no mass: all weights are zero, and Z is not positive"
             )
-        return [head(weights) for head in self._heads], mass
+        return [head(weights) for head in self._heads], mass / self._systems
 
     def warm(self, earlier: Evaluator | None) -> None:
         """Start Sinkhorn's iteration from the potentials of an evaluator of as many points.
@@ -189,7 +193,7 @@ class Evaluator:
         ):
             raise ValueError("warm: the earlier evaluator has other numbers of points or heads")
         for head, potential in zip(self._heads, potentials, strict=True):
-            head.factors.potential = potential
+            head.start_from(potential)
 
     def _mean(self, sums: Sums) -> Array:
         """Int y k mu(dy), or int (y-x) k mu(dy), divided by Z in a normalised law."""
@@ -252,6 +256,20 @@ class Evaluator:
     def _problem_with_heads(self, heads: Mapping[str, Head]) -> str | None:
         problems = ((name, head.problem_in(self._space.dimension)) for name, head in heads.items())
         return next((f"{name}{problem}" for name, problem in problems if problem), None)
+
+    def _problem_with_systems(self, systems: int | None, heads: Mapping[str, Head]) -> str | None:
+        stacks = {name: len(v) for name, h in heads.items() if (v := h.matrices[2]).ndim == 3}
+        for name, count in stacks.items():
+            if count != systems:
+                return f"{name}value is one of {count} systems; expected {systems}"
+        if systems is None:
+            return None
+        if not (isinstance(systems, Integral) and systems >= 0):
+            return f"systems is {systems!r}; must be None or a number of systems"
+        for name, rows in (("targets", self._targets), ("points", self._points)):
+            if len(rows) % max(systems, 1) or (len(rows) and not systems):
+                return f"{name} have {len(rows)} rows; must be as many in each of {systems} systems"
+        return None
 
     def _problem_with_drift(self) -> str | None:
         problem = self._drift and self._drift.problem_in(self._space.dimension)

@@ -18,7 +18,8 @@ class Head:
     Args:
         query: Q: None (identity), a number (a multiple of it) or a matrix, ``shape=(r, d)``.
         key: K, likewise, with the same r.
-        value: V: None, a number or a matrix, ``shape=(d, d)``.
+        value: V: None, a number or a matrix, ``shape=(d, d)``; or one for each of several systems,
+            ``shape=(systems, d, d)``.
 
     Raises:
         ValueError: If an argument is not finite, or of a wrong kind or shape.
@@ -35,7 +36,8 @@ class Head:
                 matrix = matrix_of(getattr(self, name))
             except (TypeError, ValueError):
                 raise ValueError(f"{name} must be None, a number or a matrix {shape}") from None
-            if matrix.ndim not in (0, 2) or not matrix.size:
+            stacked = matrix.ndim == 3 and name == "value"
+            if not (stacked or (matrix.ndim in (0, 2) and matrix.size)):
                 raise ValueError(f"{name} has shape {matrix.shape}; must be a number or {shape}")
             if not np.all(np.isfinite(matrix)):
                 raise ValueError(f"{name} must be finite")
@@ -49,12 +51,15 @@ class Head:
                 raise ValueError(f"{shapes}; must be the same")
             square = {"value": value}
         for name, matrix in square.items():
-            if matrix.ndim and matrix.shape[0] != matrix.shape[1]:
+            if matrix.ndim and matrix.shape[-2] != matrix.shape[-1]:
                 raise ValueError(f"{name} has shape {matrix.shape}; must be square")
 
     @property
     def matrices(self) -> tuple[Array, Array, Array]:
-        """Q, K and V; multiples of the identity as numbers (zero-dimensional)."""
+        """Q, K and V; multiples of the identity as numbers (zero-dimensional).
+
+        V of several systems has one more axis in front.
+        """
         return matrix_of(self.query), matrix_of(self.key), matrix_of(self.value)
 
     @property
@@ -66,6 +71,6 @@ class Head:
     def problem_in(self, dimension: int) -> str | None:
         """What does not fit a space of the ambient dimension d, if anything."""
         for name, matrix in zip(("query", "key", "value"), self.matrices, strict=True):
-            if matrix.ndim and matrix.shape[1] != dimension:
+            if matrix.ndim and matrix.shape[-1] != dimension:
                 return f"{name} has shape {matrix.shape}; must have {dimension} columns"
         return None

@@ -30,6 +30,16 @@ def times(left: Array, right: Array) -> Array:
     return left @ right if left.ndim and right.ndim else left * right
 
 
+def applied(matrix: Array, vectors: Array) -> Array:
+    """M y for vectors y, ``shape=(n, d)``; matrices of systems, one for as many rows each."""
+    if matrix.ndim < 3:
+        return times(vectors, matrix.T)
+    systems, dimension, _ = matrix.shape
+    count = len(vectors) // systems if systems else 0
+    moved: Array = vectors.reshape(systems, count, dimension) @ matrix.swapaxes(1, 2)
+    return moved.reshape(vectors.shape)
+
+
 def full(matrix: Array, dimension: int) -> Array:
     """A matrix in full, ``shape=(d, d)`` for a multiple of the identity."""
     return matrix if matrix.ndim else matrix * np.eye(dimension)
@@ -39,7 +49,7 @@ def multiple_of_identity(matrix: Array) -> float | None:
     """C if a matrix is c I up to the round-off of a product of matrices, None otherwise."""
     if matrix.ndim == 0:
         return float(matrix)
-    if matrix.shape[0] != matrix.shape[1]:
+    if matrix.ndim == 3 or matrix.shape[0] != matrix.shape[1]:
         return None
     factor = float(np.trace(matrix)) / len(matrix)
     distance = np.abs(matrix - factor * np.eye(len(matrix))).max()
@@ -47,8 +57,10 @@ def multiple_of_identity(matrix: Array) -> float | None:
 
 
 def spectral_norm(matrix: Array) -> float:
-    """Spectral norm of a matrix or of a multiple of the identity."""
-    return float(np.linalg.norm(matrix, 2)) if matrix.ndim else abs(float(matrix))
+    """Spectral norm of a matrix or of a multiple of the identity; the largest of several."""
+    if matrix.ndim == 0:
+        return abs(float(matrix))
+    return float(np.linalg.norm(matrix, 2, axis=(-2, -1)).max(initial=0.0))
 
 
 def sum_of(matrices: Sequence[Array]) -> Array:

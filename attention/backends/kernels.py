@@ -61,8 +61,6 @@ class Kernel(ABC):
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """The kernel of all pairs: k(x_i, y_j) e^{-c_i}, ``shape=(m, n)``, and c, ``shape=(m,)``.
 
-        Several systems at once have one more axis in front, everywhere.
-
         Args:
             queries: ``Problem.queries``, ``shape=(m, r)``.
             keys: ``Problem.keys``, ``shape=(n, r)``, n > 0.
@@ -98,11 +96,11 @@ class Exponential(Kernel):
 
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""
-        logits = queries @ keys.swapaxes(-1, -2)
+        logits = queries @ keys.T
         if log_factors is not None:
-            logits += log_factors[..., None, :]
-        largest = logits.max(axis=-1, initial=NOTHING)
-        return np.exp(logits - largest[..., None]), largest
+            logits += log_factors
+        largest = logits.max(axis=1, initial=NOTHING)
+        return np.exp(logits - largest[:, None]), largest
 
     def degree(self, slope: float, dimension: int) -> int | None:
         """See ``Kernel``."""
@@ -128,8 +126,7 @@ class Logistic(Kernel):
 
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""
-        logits = queries @ keys.swapaxes(-1, -2)
-        return expit(logits + self.offset), np.zeros(queries.shape[:-1])
+        return expit(queries @ keys.T + self.offset), np.zeros(len(queries))
 
     def degree(self, slope: float, dimension: int) -> int | None:
         """See ``Kernel``."""
@@ -167,11 +164,11 @@ class Indicator(Kernel):
 
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""
-        logits = queries @ keys.swapaxes(-1, -2)
-        of_queries, of_keys = (np.sqrt((a * a).sum(axis=-1)) for a in (queries, keys))
-        slack = self.tie_tolerance * of_keys.max(axis=-1)[..., None] * of_queries
-        kept: Array = logits >= logits.max(axis=-1, keepdims=True) - slack[..., None]
-        return kept.astype(float), np.zeros(queries.shape[:-1])
+        logits = queries @ keys.T
+        of_queries, of_keys = (np.sqrt(np.einsum("ij,ij->i", a, a)) for a in (queries, keys))
+        slack = self.tie_tolerance * of_keys.max() * of_queries[:, None]
+        kept: Array = (logits >= logits.max(axis=1, keepdims=True) - slack).astype(float)
+        return kept, np.zeros(len(queries))
 
 
 @dataclass(frozen=True)
@@ -184,7 +181,7 @@ class Logit(Kernel):
 
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""
-        return queries @ keys.swapaxes(-1, -2), np.zeros(queries.shape[:-1])
+        return queries @ keys.T, np.zeros(len(queries))
 
 
 @dataclass(frozen=True)
@@ -199,7 +196,7 @@ class Features(Kernel):
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""
         of_queries, of_keys, largest = scaled_features(queries, keys)
-        return of_queries @ of_keys.swapaxes(-1, -2), largest
+        return of_queries @ of_keys.T, largest
 
 
 def scaled_features(queries: Array, keys: Array) -> tuple[Array, Array, Array]:

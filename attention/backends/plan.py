@@ -14,6 +14,7 @@ from meanformer.attention.backends.direct.blocked import BlockedSums
 from meanformer.attention.backends.direct.pairs import BLOCKED_FROM, direct_cost
 from meanformer.attention.backends.direct.stored import LARGEST_LOGIT, MOST_PAIRS, StoredSums
 from meanformer.attention.backends.direct.sums import DirectSums
+from meanformer.attention.backends.direct.systems import SystemSums
 from meanformer.attention.backends.harmonic import sums as harmonic
 from meanformer.attention.backends.laplace.grid import SMALLEST_TOLERANCE
 from meanformer.attention.backends.laplace.sums import LaplaceSums
@@ -64,6 +65,11 @@ def choose(problem: Problem, choice: Choice) -> tuple[Plan, Backend]:
     Raises:
         ValueError: If the one asked for cannot serve.
     """
+    if problem.systems is not None:
+        reason = "systems are many and small, and summed in one call"
+        return Plan("direct", reason, {}, {}), SystemSums(
+            problem.queries, problem.keys, problem.points, problem.kernel, problem.systems
+        )
     if problem.kernel.separable:
         if choice != "auto":
             raise ValueError(f"attention: backend {choice!r} cannot serve a product; use auto")

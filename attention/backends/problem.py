@@ -32,6 +32,7 @@ class Problem:
         tolerance: Error allowed in Z and the moment, relative to the sums of absolute terms.
         comm: The ranks over which targets and points are distributed.
         log_factors: What is known of the weights' logarithms, ``shape=(n,)``, or None.
+        systems: Of how many systems, all on this rank, rows are; None for one on all ranks.
     """
 
     kernel: Kernel
@@ -44,6 +45,7 @@ class Problem:
     tolerance: float
     comm: MPI.Comm
     log_factors: Array | None = None
+    systems: int | None = None
 
     @cached_property
     def logits(self) -> Array:

@@ -62,6 +62,7 @@ class Law(ABC):
         of_tokens: Whether it is for tokens alone: of a density its velocity is not smooth.
         moves_by_matrices: Whether ``affine`` holds for every measure of the same moments.
         share_of_tolerance: What the kernel's sums may take of the tolerance.
+        weighs_points: Whether factors of points depend on the measure.
     """
 
     beta: float
@@ -72,6 +73,7 @@ class Law(ABC):
     of_tokens: ClassVar[bool] = False
     moves_by_matrices: ClassVar[bool] = False
     share_of_tolerance: ClassVar[float] = 1.0
+    weighs_points: ClassVar[bool] = False
 
     @classmethod
     def summary(cls) -> str:

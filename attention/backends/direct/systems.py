@@ -36,7 +36,7 @@ class SystemSums:
         systems: int,
         seen: Indices | None = None,
     ) -> None:
-        queries, keys, values = (_apart(a, systems) for a in (queries, keys, values))
+        queries, keys, values = (apart(a, systems) for a in (queries, keys, values))
         self._kernel, self._shift = kernel, np.zeros(queries.shape[:2])
         if kernel.log_features is not None and keys.size:
             queries, keys, self._shift = scaled_features(queries, keys)
@@ -52,7 +52,7 @@ class SystemSums:
         """See ``Backend``; nothing is collective."""
         kernel, systems = self._kernel, len(self._queries)
         factors, bias = factors_and_bias(kernel, weights, log_factors)
-        factors, bias = (_apart(a, systems) for a in (factors, bias))
+        factors, bias = (apart(a, systems) for a in (factors, bias))
         columns = factors[:, None]
         if moment:
             columns = np.concatenate([columns, columns * self._values], axis=1)
@@ -83,7 +83,7 @@ class SystemSums:
         return slack
 
 
-def _apart(rows: Array, systems: int) -> Array:
-    """The rows of each system, ``shape=(systems, n, ...)``."""
+def apart(rows: Array, systems: int) -> Array:
+    """The rows of each system, ``shape=(systems n, ...)`` to ``(systems, n, ...)``."""
     count = len(rows) // systems if systems else 0
     return rows.reshape(systems, count, *rows.shape[1:])
