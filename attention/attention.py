@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meanformer.arrays import Array
+from meanformer.attention.backends.causal.past import LARGEST_DECAY, Mask
 from meanformer.attention.backends.plan import Choice, Plan
 from meanformer.attention.drift import Drift
 from meanformer.attention.evaluator import Evaluator, Field
@@ -49,9 +50,18 @@ class Attention:
         relative: Values are V (y - x) in place of V y: mean shift, and what rescaled variables
             follow.
         drift: A velocity beside that of attention, which does not see the measure.
+        causal: Whether targets see the points before them alone: with N points and M targets, both
+            in the order of all ranks, target j = 0, ..., M-1 must be point N-M+j, and what it sees
+            is the measure mu_j of the points up to this one, of mass 1. Points that come first and
+            are no targets are a prompt. Not for sinkhorn.
+        sees_itself: Whether causal targets see themselves, too. One that sees nothing rests.
+        decay: lambda, of causal attention: the weights of mu_j fall like e^{-lambda (j-i) / N}
+            with the distance in the order (ALiBi, arXiv 2605.09213). At most 300 in size: squares
+            of e^lambda are then in double precision. Dimensionless.
 
     Raises:
-        ValueError: If an argument is not finite, or of a wrong kind or shape.
+        ValueError: If an argument is not finite, or of a wrong kind or shape, or if the law has no
+            causal form.
     """
 
     law: LawName = "softmax"
@@ -64,6 +74,9 @@ class Attention:
     tie_tolerance: float = Hardmax.tie_tolerance
     relative: bool = False
     drift: Drift | None = None
+    causal: bool = False
+    sees_itself: bool = True
+    decay: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -76,6 +89,7 @@ class Attention:
         for name, (_, field) in PARAMETERS.items():
             if getattr(self, name) < field.metadata.get("least", -math.inf):
                 raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
+        self._check_mask()
         heads = tuple(self.heads) if isinstance(self.heads, Iterable) else (None,)
         if not all(isinstance(head, Head) for head in heads):
             raise ValueError("heads must be a sequence of Head")
@@ -87,6 +101,23 @@ class Attention:
         head = Head(self.query, self.key, self.value)
         for name in ("query", "key", "value"):
             object.__setattr__(self, name, getattr(head, name))
+
+    def _check_mask(self) -> None:
+        for name in ("causal", "sees_itself"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be True or False")
+        if not (isinstance(self.decay, Real) and abs(float(self.decay)) <= LARGEST_DECAY):
+            raise ValueError(f"decay is {self.decay}; it must be at most {LARGEST_DECAY:g} in size")
+        if self.causal and not LAWS[self.law].has_causal_form:
+            allowed = ", ".join(name for name, law in LAWS.items() if law.has_causal_form)
+            raise ValueError(f"law is {self.law!r}, which has no causal form; allowed: {allowed}")
+        if not self.causal and (self.decay != 0 or not self.sees_itself):
+            raise ValueError("decay and sees_itself are of causal attention: causal must be True")
+
+    @property
+    def mask(self) -> Mask | None:
+        """What targets see; None if they see all points."""
+        return Mask(self.sees_itself, float(self.decay)) if self.causal else None
 
     @property
     def all_heads(self) -> tuple[Head, ...]:
@@ -140,7 +171,7 @@ class Attention:
             targets: This rank's x, ``shape=(m, d)``.
             points: This rank's share of the y, ``shape=(n, d)``.
             weights: This rank's share of the w, ``shape=(n,)``. Slightly negative ones are
-                allowed as long as Z > 0.
+                allowed as long as Z > 0, but not in causal attention.
             space: ``Sphere(d)`` or ``Euclidean(d)``.
             tolerance: Error allowed in Z, relative, and in the average of y, relative to the
                 largest |y| (in Euclidean space, about the middle of all points); where weights
@@ -203,7 +234,7 @@ class Attention:
         heads = heads or {"": self.all_heads[0]}
         return Evaluator(
             self.rule, heads, self.relative, self.drift, targets, points, space, tolerance, comm,
-            backend, systems,
+            backend, systems, self.mask,
         )  # fmt: skip
 
     def plan(

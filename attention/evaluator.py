@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from meanformer.arrays import Array
 from meanformer.attention.backends.backend import AttentionDomainError, Sums
+from meanformer.attention.backends.causal.past import Mask, Past
 from meanformer.attention.backends.plan import Choice, Name, Plan
 from meanformer.attention.drift import Drift
 from meanformer.attention.head_sums import sums_of_head
@@ -45,8 +46,11 @@ class Field(NamedTuple):
         partition: Z e^{-log_scale}, a row for each head, ``shape=(h, m)``. Z is the sum of the
             law's kernel: of e^{<Ax,y>}, of e^{-beta |Qx-Ky|^2}, of the sigmoid, of <Ax,y> (linear),
             e^{-f} (sinkhorn), the mass of the maximisers (hardmax), or of the features' product.
+            For a target of causal attention it is the sum over the points that it sees, or 1 where
+            they have no mass; only where the law is not normalised, that mass is made 1 first.
         log_scale: ``shape=(h, m)``. Kept apart because Z itself may overflow.
-        mass: Sum of the absolute weights; of several systems, the mean of theirs.
+        mass: Sum of the absolute weights; of several systems, the mean of theirs. Of causal
+            attention it is 1, the mass of what a target sees.
     """
 
     velocity: Array
@@ -66,7 +70,7 @@ class Evaluator:
 
     Made by ``Attention.prepare``, whose arguments it takes, with the law, what stands before the
     names of each head's matrices in messages, whether values are V (y - x), and the drift. Its
-    ``comm`` are the ranks, also where None was given.
+    ``comm`` are the ranks, also where None was given; the mask is that of causal attention.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class Evaluator:
         comm: MPI.Comm | None,
         backend: Choice,
         systems: int | None,
+        mask: Mask | None,
     ) -> None:
         # Where there is one rank, nothing is asked of MPI, which would pickle every number.
         self.comm = comm = comm if comm is not None and comm.size > 1 else COMM_SELF
@@ -109,7 +114,9 @@ class Evaluator:
         if not isinstance(space, Sphere):  # not the caller's own arrays, which may change
             self._points = self._points.copy()
             self._targets = self._points if same else self._targets.copy()
-        given = self._targets, self._points, space, tolerance, comm, backend, systems
+        self._past = mask and Past(mask, self._targets, self._points, comm, systems)
+        self._agree(self._past.problem if self._past else None)
+        given = self._targets, self._points, space, tolerance, comm, backend, systems, self._past
         self._heads = [sums_of_head(law, head, *given) for head in heads.values()]
         self._values = [head.matrices[2] for head in heads.values()]
         #: Of all ranks.
@@ -134,13 +141,19 @@ class Evaluator:
         """The attention matrix P of every head, dense. Collective; arguments as for a call.
 
         P_ij is w_j k(x_i, y_j), divided by Z(x_i) in a normalised law, whose rows then add up to 1.
+        Of causal attention w_j are the weights of mu_i; the row of a target that sees no mass is 0.
 
         Returns:
             This rank's rows, and a column for each point of all ranks in their order,
             ``shape=(h, m, n)``; of several systems, for each point of the row's own.
         """
         self(weights)
-        return np.stack([head.matrix(_as_real(weights)) for head in self._heads])
+        weights = _as_real(weights)
+        if self._past is None:
+            return np.stack([head.matrix(weights) for head in self._heads])
+        weights = self._past.decayed(weights)
+        matrices = np.stack([head.matrix(weights) for head in self._heads])
+        return matrices / self._divisors(self._past.masses(weights))[:, None]
 
     def __call__(self, weights: Array) -> Field:
         """Evaluate for one set of weights, this rank's share, ``shape=(n,)``. Collective.
@@ -177,7 +190,11 @@ class Evaluator:
             raise AttentionDomainError(
                 "attention: there is no mass: all weights are zero, and Z is not positive"
             )
-        return [head(weights) for head in self._heads], mass / self._systems
+        if self._past is None:
+            return [head(weights) for head in self._heads], mass / self._systems
+        weights = self._past.decayed(weights)
+        masses = self._past.masses(weights)
+        return [self._of_past(head(weights), masses) for head in self._heads], 1.0
 
     def warm(self, earlier: Evaluator | None) -> None:
         """Start Sinkhorn's iteration from the potentials of an evaluator of as many points.
@@ -194,6 +211,22 @@ class Evaluator:
             raise ValueError("warm: the earlier evaluator has other numbers of points or heads")
         for head, potential in zip(self._heads, potentials, strict=True):
             head.start_from(potential)
+
+    def _of_past(self, sums: Sums, masses: Array) -> Sums:
+        """Sums over mu_j, of those over all that a target sees, of the mass M_j, ``shape=(m,)``.
+
+        Sums of a normalised law remain as they are, as its velocity does. A target that sees no
+        mass shall stay where it is: the average there is 0, relative to itself or not.
+        """
+        blind, divisors = masses == 0, self._divisors(masses)
+        partition, moment = sums.partition / divisors, sums.moment / divisors[:, None]
+        partition[blind] = 1.0
+        moment[blind] = self._targets[blind] if self._relative else 0.0
+        return Sums(np.where(blind, 0.0, sums.log_scale), partition, moment)
+
+    def _divisors(self, masses: Array) -> Array:
+        """What sums over a target's past are divided by, ``shape=(m,)``."""
+        return np.where((masses == 0) | self._law.normalised, 1.0, masses)
 
     def _mean(self, sums: Sums) -> Array:
         """Int y k mu(dy), or int (y-x) k mu(dy), divided by Z in a normalised law."""
@@ -233,6 +266,9 @@ class Evaluator:
         elif not np.isfinite(sum_ := np.abs(weights).sum()) and not np.all(np.isfinite(weights)):
             first = int(np.argmin(np.isfinite(weights)))
             problem = f"weights[{first}] is {weights[first]}; weights must be finite"
+        elif self._past is not None and weights.min(initial=0.0) < 0:
+            first = int(np.argmin(weights))
+            problem = f"weights[{first}] is {weights[first]}; must not be negative where causal"
         else:
             mine = float(sum_)
         total = self.comm.allreduce(mine)

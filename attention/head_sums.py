@@ -9,8 +9,10 @@ from meanformer.mpi import MPI
 
 import numpy as np
 
-from meanformer.arrays import Array
+from meanformer.arrays import Array, Indices
 from meanformer.attention.backends.backend import Sums
+from meanformer.attention.backends.causal.past import Past
+from meanformer.attention.backends.causal.sums import over_past
 from meanformer.attention.backends.direct.pairs import direct_cost
 from meanformer.attention.backends.direct.systems import apart
 from meanformer.attention.backends.plan import Choice, Plan, choose
@@ -55,8 +57,8 @@ class SumsOfHead(Protocol):
 class HeadSums:
     """``SumsOfHead`` with the law's factors of points and targets.
 
-    Arguments are those of ``Attention.prepare``, known to fit. Collective; with ``systems`` the
-    communicator is that of this rank alone.
+    Arguments are those of ``Attention.prepare``, known to fit, and what targets of causal attention
+    see. Collective; with ``systems`` the communicator is that of this rank alone.
     """
 
     def __init__(
@@ -69,10 +71,11 @@ class HeadSums:
         tolerance: float,
         comm: MPI.Comm,
         choice: Choice,
-        systems: int | None = None,
+        systems: int | None,
+        past: Past | None,
     ) -> None:
         query, key, value = head.matrices
-        self._law = law
+        self._law, self._past = law, past
         self._problem = problem = Problem(
             kernel=law.kernel,
             targets=targets,
@@ -88,7 +91,8 @@ class HeadSums:
             systems=systems,
         )
         self._shift = law.log_shift(targets, query)
-        self.plan, self._backend = choose(problem, choice)
+        chosen = choose(problem, choice) if past is None else over_past(problem, past, choice)
+        self.plan, self._backend = chosen
         self._factors = law.point_factors(problem, self._backend, choice)
 
     @property
@@ -124,12 +128,31 @@ class HeadSums:
         """The matrix of some queries, and of a block of keys, weights and factors."""
         there = block[:, -2] != 0
         keys, weights, factors = block[there, :-2], block[there, -2], block[there, -1]
-        kernel, log_scale = self._problem.kernel.dense(queries, keys, factors)
+        before = np.append(0, np.cumsum(there))
+        kernel, log_scale = self._kernel(queries, keys, factors, before)
         matrix = np.zeros((len(kernel), len(block)))
         matrix[:, there] = weights * kernel
         if self._law.normalised:
-            return matrix / matrix.sum(axis=1, keepdims=True)
+            totals = matrix.sum(axis=1, keepdims=True)
+            return np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals != 0)
         return matrix * np.exp(log_scale)[:, None]
+
+    def _kernel(
+        self, queries: Array, keys: Array, factors: Array, before: Indices
+    ) -> tuple[Array, Array]:
+        """What ``Kernel.dense`` gives, but 0 where a target does not see the point.
+
+        Of the first i points, ``before[i]`` have keys, since they weigh something.
+        """
+        dense = self._problem.kernel.dense
+        if self._past is None:
+            return dense(queries, keys, factors)
+        kernel, log_scale = np.zeros((len(queries), len(keys))), np.zeros(len(queries))
+        for i, count in enumerate(before[self._past.seen]):
+            if count:
+                row = dense(queries[i : i + 1], keys[:count], factors[:count])
+                (kernel[i, :count],), (log_scale[i],) = row
+        return kernel, log_scale
 
 
 class SeparateSums:
@@ -185,21 +208,23 @@ def sums_of_head(
     comm: MPI.Comm,
     choice: Choice,
     systems: int | None,
+    past: Past | None,
 ) -> SumsOfHead:
     """The sums of one head, of systems in one call where they are small. Collective.
 
-    Arguments are those of ``Attention.prepare``, known to fit.
+    Arguments are those of ``Attention.prepare``, known to fit, and what targets of causal attention
+    see.
     """
     comm = comm if systems is None else COMM_SELF
 
-    def of(targets: Array, points: Array, systems: int | None = None) -> HeadSums:
-        return HeadSums(law, head, targets, points, space, tolerance, comm, choice, systems)
+    def of(targets: Array, points: Array, systems: int | None, past: Past | None) -> HeadSums:
+        return HeadSums(law, head, targets, points, space, tolerance, comm, choice, systems, past)
 
     if systems is None:
-        return of(targets, points)
+        return of(targets, points, systems, past)
     pairs = len(targets) * len(points) / max(systems, 1) ** 2
     small = direct_cost(1, 1, space.dimension) * pairs < _SMALL
     if systems == 0 or (small and choice in ("auto", "direct") and not law.weighs_points):
-        return of(targets, points, systems)
+        return of(targets, points, systems, past)
     rows = zip(apart(targets, systems), apart(points, systems), strict=True)
-    return SeparateSums([of(*own) for own in rows])
+    return SeparateSums([of(*own, None, past and Past(past.mask, *own, comm)) for own in rows])

@@ -60,6 +60,7 @@ class Law(ABC):
         energetic: Whether there is an interaction energy.
         has_log_partition: Whether Z is the integral of a positive kernel, smooth in x.
         of_tokens: Whether it is for tokens alone: of a density its velocity is not smooth.
+        has_causal_form: Whether a target may see some of the points alone.
         moves_by_matrices: Whether ``affine`` holds for every measure of the same moments.
         share_of_tolerance: What the kernel's sums may take of the tolerance.
         weighs_points: Whether factors of points depend on the measure.
@@ -71,6 +72,7 @@ class Law(ABC):
     energetic: ClassVar[bool] = False
     has_log_partition: ClassVar[bool] = False
     of_tokens: ClassVar[bool] = False
+    has_causal_form: ClassVar[bool] = True
     moves_by_matrices: ClassVar[bool] = False
     share_of_tolerance: ClassVar[float] = 1.0
     weighs_points: ClassVar[bool] = False

@@ -27,6 +27,8 @@ class Sinkhorn(Softmax):
     # Errors of the potential and of its products add to those of the sums.
     share_of_tolerance = 0.1
     weighs_points = True
+    # Its columns add up over all targets.
+    has_causal_form = False
 
     def point_factors(self, problem: Problem, sums: Backend, choice: Choice) -> Potential:
         """The potential g on the points themselves."""

@@ -1,0 +1,1 @@
+"""Sums over the past: each target sees the points that come before it."""
