@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 
 from meanformer.mpi import MPI
@@ -29,7 +30,8 @@ _ROUND_OFF = 1e-14
 class TokenEquation:
     """u' = F(u, t) for the tokens' positions x, u = x, or for the variables y of ``Rescaled``.
 
-    On the sphere F is extended by v(u/|u|), which keeps |u|.
+    On the sphere F is extended by v(u/|u|), which keeps |u|. Fixed points, the prompt, may act
+    beside the tokens: F = v[mu + mu_0]. In the order that causal attention knows they come first.
 
     Args:
         model: What x follows; or what y does.
@@ -38,6 +40,8 @@ class TokenEquation:
         comm: The ranks that share the tokens.
         tolerance: Of attention.
         temperature: kappa, of the noise that moves tokens beside F.
+        prompt: Points of the space, ``shape=(p, d)``, the same on every rank, each of the weight of
+            a token; None for none.
 
     Attributes:
         seconds: Spent on attention.
@@ -51,6 +55,7 @@ class TokenEquation:
         comm: MPI.Intracomm,
         tolerance: float = 1e-10,
         temperature: float = 0.0,
+        prompt: Array | None = None,
     ) -> None:
         self.temperature = temperature
         self.model, self.space, self.weights, self.comm = model, space, weights, comm
@@ -58,6 +63,12 @@ class TokenEquation:
         self._tolerance = tolerance
         self._evaluator: Evaluator | None = None
         self._known: tuple[Array, float, Array, float] | None = None
+        # The first rank has all that is before the first token.
+        self._prompt = prompt if comm.rank == 0 else None
+        number = comm.allreduce(len(weights))
+        acting = np.full(0 if self._prompt is None else len(self._prompt), 1 / number)
+        #: Of what acts, ``shape=(p + n_local,)`` on rank 0.
+        self._acting_weights = np.concatenate([acting, weights])
 
     def forget(self) -> None:
         """Begin a step: Sinkhorn's iteration does not start from potentials of the one before."""
@@ -80,8 +91,7 @@ class TokenEquation:
             attention = self.model.during(time).at(time)
             field = self.field(state, attention)
             x = self.space.retract(state)
-            central = attention.normalised
-            spread = largest_variance(x, self.weights, self.space, self.comm, central)
+            spread = self._spread(self._acting(x), attention)
             bound = attention.rate_bound(field, self.space, spread)
             if self.temperature > 0 and isinstance(self.space, Sphere):
                 bound = max(bound, (self.space.dimension - 1) * self.temperature)
@@ -100,32 +110,35 @@ class TokenEquation:
         began = perf_counter()
         evaluator = self._prepared(state, attention)
         evaluator.warm(self._evaluator)
-        field = evaluator(self.weights)
+        field = evaluator(self._acting_weights)
         self._evaluator = evaluator
         self.seconds += perf_counter() - began
         return field
 
     def matrix(self, state: Array, time: float) -> Array:
-        """The attention matrix P of every head, ``shape=(h, n_local, n)``. Collective.
+        """The attention matrix P of every head, ``shape=(h, n_local, p + n)``. Collective.
 
-        It is the same in x and in y, whose logits are. Errors are those of ``field``.
+        It is the same in x and in y, whose logits are. Columns of the prompt come first. Errors are
+        those of ``field``.
         """
-        return self._prepared(state, self.model.during(time).at(time)).matrix(self.weights)
+        return self._prepared(state, self.model.during(time).at(time)).matrix(self._acting_weights)
 
     def leaders(self, state: Array, time: float) -> npt.NDArray[np.bool_]:
         """Tokens whose only maximiser is themselves, in every head: leaders (arXiv 2407.01602).
 
-        Of the hardmax law, whose Z is the mass of the maximisers. Collective; errors as for
+        Of the hardmax law, whose Z is the mass of the maximisers; these do not depend on weights
+        that decay. A causal token that does not see itself is none. Collective; errors as for
         ``field``.
 
         Returns:
             Whether each of this rank's tokens is one, ``shape=(n_local,)``.
         """
-        evaluator = self._prepared(state, self.model.during(time).at(time))
+        attention = replace(self.model.during(time).at(time), decay=0.0)
+        evaluator = self._prepared(state, attention)
         x = self.space.retract(state)
         largest = self.comm.allreduce(float(np.abs(x).max(initial=0.0)), op=MPI.MAX)
-        leading = np.ones(len(x), dtype=bool)
-        for sums in evaluator.sums(self.weights)[0]:
+        leading = np.full(len(x), attention.sees_itself)
+        for sums in evaluator.sums(self._acting_weights)[0]:
             mean = sums.moment / sums.partition[:, None]
             leading &= np.abs(mean - x).max(axis=1) <= _ROUND_OFF * largest
             leading &= sums.partition * np.exp(sums.log_scale) < 1.5 * self.weights
@@ -136,4 +149,25 @@ class TokenEquation:
         x = self.space.retract(state)
         if not self.comm.allreduce(bool(np.isfinite(x).all()), op=MPI.LAND):
             raise AttentionDomainError("attention: tokens exceed double precision")
-        return attention.prepare(x, x, self.space, self._tolerance, self.comm)
+        return attention.prepare(x, self._acting(x), self.space, self._tolerance, self.comm)
+
+    def _acting(self, x: Array) -> Array:
+        """The tokens x with the prompt before them, ``shape=(p + n_local, d)`` on rank 0."""
+        return x if self._prompt is None else np.concatenate([self._prompt, x])
+
+    def _spread(self, points: Array, attention: Attention) -> float:
+        """The largest variance that matters to any token, of all that acts. Collective.
+
+        In R^d, where causal tokens see the first points alone, that of all points, of the first
+        half, of the first quarter, ...: in between, it is at most twice as large.
+        """
+
+        def of(weights: Array) -> float:
+            return largest_variance(points, weights, self.space, self.comm, attention.normalised)
+
+        if isinstance(self.space, Sphere) or not attention.causal:
+            return of(self._acting_weights)
+        counts = self.comm.allgather(len(points))
+        numbers, total = sum(counts[: self.comm.rank]) + np.arange(len(points)), sum(counts)
+        firsts = (total >> half for half in range(total.bit_length()))
+        return max(of(np.where(numbers < first, self._acting_weights, 0.0)) for first in firsts)

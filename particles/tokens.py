@@ -28,7 +28,9 @@ _TOLERANCE = 1e-10
 class TokenSolver:
     """Solve dx_i = v[mu_n](x_i) dt + sqrt(2 kappa) dW_i, mu_n = (1/n) sum_j delta_{x_j}.
 
-    Tokens are distributed over ranks; on a sphere dW_i is its Brownian motion.
+    Tokens are distributed over ranks; on a sphere dW_i is its Brownian motion. A prompt acts beside
+    them and does not move (arXiv 2605.30229): v is that of mu_n + mu_0, mu_0 = (1/n) sum_k
+    delta_{y_k}. Causal attention knows the order of their numbers, the prompt before all tokens.
     On the sphere, every step ends on it again. In rescaled variables of R^d tokens are
     z = e^{-tV} x (arXiv 2305.05465, section 1), and what is integrated is bounded: see
     ``attention.rescaled``.
@@ -50,6 +52,7 @@ class TokenSolver:
         seed: Of the noise, not negative: that of token i in a step depends on the seed, the system,
             i and the step's number alone.
         system: Which of several systems with one seed, not negative.
+        prompt: The y_k, ``shape=(p, d)``, in the space and the same on every rank; None for none.
 
     Attributes:
         number: Tokens on all ranks.
@@ -62,7 +65,8 @@ class TokenSolver:
         ValueError: On every rank, if there is no token, tokens of any rank are not in the space,
             the step is not positive, the tolerance is out of range, the temperature is negative or
             not finite, the variables are rescaled on a sphere, with a law that is not normalised,
-            with a drift or with noise, or noise comes with an integrator that knows none.
+            with a drift, with noise or with a prompt, noise comes with an integrator that knows
+            none, or the prompt is not in the space.
     """
 
     def __init__(
@@ -79,12 +83,14 @@ class TokenSolver:
         temperature: float = 0.0,
         seed: int = 0,
         system: int = 0,
+        prompt: Array | None = None,
     ) -> None:
         """Take the initial positions. Collective."""
         self.comm, self.space = comm, space
         self.points = np.ascontiguousarray(points, dtype=float)
         self._check(step, tolerance, rescaled)
         self._check_integrator(integrator, temperature, rescaled)
+        self._check_prompt(prompt, rescaled)
         counts = comm.allgather(len(points))
         self.number, first = sum(counts), sum(counts[: comm.rank])
         self.numbers = first + np.arange(len(points))
@@ -98,7 +104,7 @@ class TokenSolver:
         self._steps: ControlledSteps | BoundedSteps
         model, accuracy = self._rescaled or attention, min(_TOLERANCE, _SHARE * tolerance)
         self._equation = equation = TokenEquation(
-            model, space, self.weights, comm, accuracy, temperature
+            model, space, self.weights, comm, accuracy, temperature, prompt
         )
         if temperature > 0:
             self._steps = StochasticSteps(equation, step, first, seed, system)
@@ -144,8 +150,8 @@ class TokenSolver:
     def attention_matrix(self) -> Array:
         """The attention matrix P of every head, ``shape=(h, n_local, n)``. Collective.
 
-        Rows are this rank's, and columns all tokens in the order of their numbers. It is that of
-        x, also where tokens are z.
+        Rows are this rank's, and columns all tokens in the order of their numbers, after those of a
+        prompt. It is that of x, also where tokens are z.
 
         Raises:
             AttentionDomainError: If the velocity is undefined at a token.
@@ -210,6 +216,22 @@ class TokenSolver:
             raise ValueError(f"tokens: integrator is {integrator!r}; it must be None with noise")
         if temperature > 0 and rescaled:
             raise ValueError("tokens: rescaled is True; it must be False with noise")
+
+    def _check_prompt(self, prompt: Array | None, rescaled: bool) -> None:
+        """Check the prompt. Collective."""
+        dimension = self.space.dimension
+        if self.comm.allreduce(prompt is not None, op=MPI.LAND) and rescaled:
+            raise ValueError("tokens: rescaled is True; it must be False with a prompt")
+        fits = prompt is None or (
+            prompt.ndim == 2
+            and prompt.shape[1] == dimension
+            and bool(np.isfinite(prompt).all())
+            and self.space.holds(prompt)
+        )
+        if not self.comm.allreduce(fits, op=MPI.LAND):
+            raise ValueError(
+                f"tokens: prompt must have shape (p, {dimension}), each row a point of the space"
+            )
 
     def _check(self, step: float | None, tolerance: float, rescaled: bool) -> None:
         """Check the other arguments. Collective."""
