@@ -129,6 +129,11 @@ class Attention:
         return full(sum_of([head.matrices[2] for head in self.all_heads]), dimension)
 
     @property
+    def energetic(self) -> bool:
+        """Whether there is an interaction energy: of a law that has one, where all see all."""
+        return self.rule.energetic and not self.causal
+
+    @property
     def normalised(self) -> bool:
         """Whether the velocity is V times an average of the points."""
         return self.rule.normalised

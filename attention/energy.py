@@ -30,7 +30,7 @@ class InteractionEnergy:
         comm: The ranks over which the points are distributed, or None.
 
     Raises:
-        ValueError: If the law has no energy, or an argument is wrong.
+        ValueError: If the law has no energy, attention is causal, or an argument is wrong.
     """
 
     def __init__(
@@ -39,6 +39,8 @@ class InteractionEnergy:
         if not attention.rule.energetic:
             energetic = ", ".join(sorted(name for name, law in LAWS.items() if law.energetic))
             raise ValueError(f"law is {attention.law!r}; only these have an energy: {energetic}")
+        if attention.causal:
+            raise ValueError("causal is True; causal attention has no energy")
         self.attention, self.points, self.space = attention, points, space
         self._comm = comm
         self.evaluator = self._prepare(attention)

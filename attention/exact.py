@@ -57,7 +57,7 @@ def exact_solution(
         ArithmeticError: If the solution blows up before that time.
     """
     drift = attention.drift.linear() if attention.drift else None
-    if attention.relative or (attention.drift and drift is None):
+    if attention.relative or attention.causal or (attention.drift and drift is None):
         return None
     if isinstance(start.space, Sphere):
         if drift is not None:
@@ -86,7 +86,8 @@ def exact_velocity(attention: Attention, measure: Measure, points: Array) -> Arr
         The velocity, ``shape=(n, d)``, or None where no formula here gives it.
     """
     shares, parts = zip(*_parts(measure), strict=True)
-    if attention.relative or not all(isinstance(part, Gaussian) for part in parts):
+    normal = all(isinstance(part, Gaussian) for part in parts)
+    if attention.relative or attention.causal or not normal:
         return None
     velocity = np.zeros(points.shape)
     for head in attention.all_heads:

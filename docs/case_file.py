@@ -30,6 +30,7 @@ OF_LAWS = [
     SHORTEST | {"attention": {"beta": 1, "law": law}, "initial": {"kind": "uniform"}}
     for law in LAWS
 ]
+CAUSAL = SHORTEST | {"attention": {"beta": 1, "causal": True}, "initial": {"kind": "uniform"}}
 
 
 def main() -> None:
@@ -130,7 +131,7 @@ def spelt(value: object) -> str:
 def filled_in() -> dict[tuple[str, str], str]:
     """What resolved cases say where they are given nothing, by table and key."""
     found: dict[tuple[str, str], list[str]] = {}
-    for data in (ON_SPHERE, ON_LINE, *OF_LAWS):
+    for data in (ON_SPHERE, ON_LINE, CAUSAL, *OF_LAWS):
         with TemporaryDirectory() as folder:
             path = Path(folder, "STEM.toml")
             path.write_text(tomli_w.dumps(data))

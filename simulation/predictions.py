@@ -53,6 +53,7 @@ def setting_of(case: Case) -> Setting:
         tokens=initial_tokens(case, MPI.COMM_SELF) if case.particles is not None else None,
         measure=None if listed else initial_measure(case.initial, dimension),
         has_density=case.pde is not None,
+        has_prompt=case.prompt is not None,
     )
 
 
@@ -102,5 +103,5 @@ def end_of(case: Case, result: Result, setting: Setting) -> End:
 
 
 def _matrix(tokens: TokenState) -> Array:
-    """The attention matrix of all tokens, ``shape=(h, n, n)``. Collective."""
+    """The attention matrix of all tokens, ``shape=(h, n, n)``; without a prompt. Collective."""
     return np.concatenate(tokens.comm.allgather(tokens.attention_matrix()), axis=1)

@@ -202,7 +202,9 @@ def _observers(
     if scheme is not None:
         observers += [*scheme.limits(), scheme.diagnostics(tables["pde"])]
     if state.tokens is not None:
-        observed = ObservedTokens(state.tokens, state.attention, case.space.rescaled)
+        observed = ObservedTokens(
+            state.tokens, state.attention, case.space.rescaled, case.prompt is not None
+        )
         observers.append(TokenDiagnostics(tables["particles"], observed))
     if case.compare is not None:
         observers.append(Comparison(tables["compare"]))

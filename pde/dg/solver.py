@@ -76,7 +76,7 @@ class DensitySolver:
 
     Raises:
         ValueError: If an argument is out of range, ``initial`` is no real scalar on this mesh, or
-            the model changes smoothly.
+            the model changes smoothly or is causal.
         InitialDensityError: If the initial density is not finite, is negative on a cell, or has
             no mass.
     """
@@ -101,8 +101,11 @@ class DensitySolver:
             raise ValueError(f"temperature is {temperature}; it must be finite and not negative")
         if boundary not in get_args(Boundary):
             raise ValueError(f"boundary is {boundary!r}; allowed: {', '.join(get_args(Boundary))}")
-        if not isinstance(attention.during(0.0), Attention):
+        first = attention.during(0.0)
+        if not isinstance(first, Attention):
             raise ValueError("attention must be constant between its changes")
+        if first.causal:
+            raise ValueError("attention is causal; it must not be: a density has no order")
         self.comm: MPI.Intracomm = domain.comm
         self.degree, self.temperature = degree, temperature
         self.time, self.steps, self.refused_steps, self.outflow = 0.0, 0, 0, 0.0

@@ -44,8 +44,10 @@ def _attention(table: AttentionTable, layer: HeadsTable, drift: Drift | None) ->
         Head(*(None if m == "identity" else m for m in (head.query, head.key, head.value)))
         for head in layer.all_heads
     )
-    own = {name: getattr(table, name) for name in table.given(PARAMETERS)}
-    return Attention(table.law, table.beta, heads=heads, drift=drift, **own)
+    own = {
+        name: getattr(table, name) for name in table.given((*PARAMETERS, "sees_itself", "decay"))
+    }
+    return Attention(table.law, table.beta, heads=heads, drift=drift, causal=table.causal, **own)
 
 
 def _drift(table: DriftTable | None, dimension: int) -> Drift | None:

@@ -54,6 +54,7 @@ def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
             rescaled=case.space.rescaled,
             temperature=case.noise.temperature,
             seed=case.particles.seed,
+            prompt=case.prompt.load(case.space.kind) if case.prompt else None,
         )
         state.tokens = solver(initial_tokens(case, comm))
     if case.compare is not None:

@@ -5,10 +5,11 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
+from meanformer.attention.backends.causal.past import LARGEST_DECAY
 from meanformer.attention.laws import LAWS, PARAMETERS, LawName
 from meanformer.simulation.case.errors import refusal, refuse
 from meanformer.simulation.case.space import lists_to_tuples, space_in
-from meanformer.simulation.case.types import NonNegative, Off, Positive, Table
+from meanformer.simulation.case.types import NonNegative, Positive, Table
 
 MOST_LAYERS = 100_000
 
@@ -138,8 +139,27 @@ class AttentionTable(HeadsTable, LawTable):
     """Matrices that change with time: see [below](#heads-and-layers)."""
     random_values: RandomValuesTable | None = None
     """Layers that differ in random V: see [below](#heads-and-layers)."""
-    causal: Off = False
-    """Tokens see earlier tokens only."""
+    causal: bool = False
+    """Tokens see those before them alone, in the order of their numbers: see
+    [below](#causal-attention-and-prompts)."""
+    sees_itself: bool | None = None
+    """With ``causal``: whether a token sees itself, too."""
+    decay: float | None = Field(default=None, ge=-LARGEST_DECAY, le=LARGEST_DECAY)
+    r"""λ, with ``causal``: weights fall like $e^{-\lambda(j-i)/N}$ with the distance j - i in the
+    order of all N tokens, a prompt's included."""
+
+    @model_validator(mode="after")
+    def _mask(self) -> Self:
+        if not self.causal:
+            need = "not allowed without causal = true; must be left out"
+            refuse([(key, need) for key in self.given(("sees_itself", "decay"))])
+            return self
+        if not LAWS[self.law].has_causal_form:
+            allowed = ", ".join(repr(name) for name, law in LAWS.items() if law.has_causal_form)
+            raise refusal(
+                f"{self.law!r} is not allowed with causal = true; allowed: {allowed}", "law"
+            )
+        return self.with_defaults({"sees_itself": True, "decay": 0.0})
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:

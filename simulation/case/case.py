@@ -23,7 +23,7 @@ from meanformer.simulation.case.tables import (
     PdeTable,
     TimeTable,
 )
-from meanformer.simulation.case.tokens import Tokens
+from meanformer.simulation.case.tokens import PromptTable, Tokens
 from meanformer.simulation.case.types import Table
 
 
@@ -43,6 +43,9 @@ class Case(Table):
     noise: NoiseTable = Field(default_factory=NoiseTable)
     initial: Initial
     """The measure at t = 0, normalised to mass 1."""
+    prompt: PromptTable | None = None
+    """Tokens that act and do not move, each of the weight 1/n of one that does; they come before
+    all others in the order. For runs of tokens alone, not in rescaled variables."""
     pde: PdeTable | None = None
     """The solver of the density: leave the table out for a run without it."""
     particles: ParticlesTable | None = Field(default=None, validate_default=True)
@@ -111,6 +114,16 @@ class Case(Table):
             raise refusal(f"{noise.temperature!r} is not allowed; {need}", "temperature")
         return noise
 
+    @field_validator("prompt", mode="after")
+    @classmethod
+    def _prompt_is_of_x(
+        cls, prompt: PromptTable | None, info: ValidationInfo
+    ) -> PromptTable | None:
+        space = info.data.get("space")
+        if prompt is not None and space is not None and space.rescaled:
+            raise refusal("not allowed with space.rescaled = true; must be left out, or that false")
+        return prompt
+
     @field_validator("pde", mode="after")
     @classmethod
     def _density_exists(cls, pde: PdeTable | None, info: ValidationInfo) -> PdeTable | None:
@@ -130,6 +143,14 @@ class Case(Table):
                 f"not allowed with attention.law = {attention.law!r}, a law of tokens: a density "
                 "is positive everywhere; attention.law must be another, or leave [pde] out"
             )
+        if attention is not None and attention.causal:
+            raise refusal(
+                "not allowed with attention.causal = true: a density has no order; must be left "
+                "out, or attention.causal be false: if the start knows no order either, both give "
+                "one density under a normalised law"
+            )
+        if info.data.get("prompt") is not None:
+            raise refusal("not allowed with [prompt]; must be left out, or [prompt] be")
         return pde
 
     @field_validator("particles", mode="after")

@@ -1,4 +1,4 @@
-"""Tokens given one by one, in place of an initial density."""
+"""Tokens given one by one: in place of an initial density, and beside those that move."""
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -24,11 +24,9 @@ def _readable(path: str) -> str:
     return path
 
 
-class Tokens(Table):
-    """Given tokens, each of weight 1/n, from a file or written out: for runs without ``[pde]``."""
+class GivenTokens(Table):
+    """Tokens from a file or written out."""
 
-    spaces: ClassVar = ("sphere", "euclidean")
-    kind: Literal["tokens"] = "tokens"
     file: Annotated[Path, AfterValidator(_readable)] | None = None
     """Of ``shape=(n, d)``, relative to the case file: ``.npy``, ``.csv``, ``.npz:NAME`` or
     ``.safetensors:NAME``, of any precision."""
@@ -94,3 +92,14 @@ class Tokens(Table):
                 raise refusal(f"{found}; {need}", f"points[{row}]")
             raise refusal(f"row {row} {found}; each row {need}", "file")
         return self
+
+
+class Tokens(GivenTokens):
+    """Given tokens, each of weight 1/n, from a file or written out: for runs without ``[pde]``."""
+
+    spaces: ClassVar = ("sphere", "euclidean")
+    kind: Literal["tokens"] = "tokens"
+
+
+class PromptTable(GivenTokens):
+    """``[prompt]``: tokens that act and do not move, before all others in the order."""

@@ -30,12 +30,6 @@ class Table(BaseModel):
         return self.model_copy(update=missing)
 
 
-def _not_set(value: bool) -> bool:
-    if value:
-        raise refusal("true is not supported in this version; allowed: false")
-    return value
-
-
 def _visible(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise refusal(f"{text!r} is not allowed; must be a non-empty string")
@@ -57,6 +51,3 @@ Text = Annotated[str, Field(min_length=1), AfterValidator(_visible)]
 
 Path = Annotated[Text, AfterValidator(_resolved)]
 """A file, relative to the case file; absolute once resolved."""
-
-Off = Annotated[bool, AfterValidator(_not_set), Field(json_schema_extra={"enum": [False]})]
-"""A switch that this version keeps off."""

@@ -30,8 +30,8 @@ class Observed(Generic[S_co]):
 
     #: Whether its points are others at every sample.
     points_move = True
-    #: Whether its points are z, not x, and have no energy.
-    rescaled = False
+    #: Whether they may have an energy: rescaled points have none, and none beside a prompt.
+    has_energy = True
 
     def __init__(self, solver: S_co, model: Model) -> None:
         self.solver, self.model = solver, model
@@ -44,11 +44,11 @@ class Observed(Generic[S_co]):
         It is evaluated once a sample, of the attention at the solver's time; where that changes
         at this time, of what begins.
         """
-        if self.rescaled:
+        if not self.has_energy:
             return None
         solver, time = self.solver, self.solver.time
         attention = self.model.during(time).at(time)
-        if self._energy is None and attention.rule.energetic:
+        if self._energy is None and attention.energetic:
             if self._prepared is None or self._prepared.attention is not attention:
                 self._prepared = InteractionEnergy(
                     attention, solver.points, solver.space, solver.comm

@@ -83,7 +83,7 @@ RANGE = {
 ENERGY = Part[Observed[MeasureSolver]](
     {
         "energy": "the interaction energy of the law, see below; empty for a law that has none, "
-        "and in rescaled variables"
+        "for causal attention, beside a prompt, and in rescaled variables"
     },
     _energy,
 )

@@ -61,11 +61,15 @@ class ObservedTokens(Observed[Tokens]):
         solver: The tokens, x or z.
         model: What x follows.
         rescaled: Whether they are z.
+        prompted: Whether a prompt acts beside them.
     """
 
-    def __init__(self, solver: Tokens, model: Model, rescaled: bool = False) -> None:
+    def __init__(
+        self, solver: Tokens, model: Model, rescaled: bool = False, prompted: bool = False
+    ) -> None:
         super().__init__(solver, model)
-        self.rescaled = rescaled
+        self._prompted = prompted
+        self.has_energy = not (rescaled or prompted)
         self._everyone: Everyone | None = None
 
     @cached_property
@@ -77,12 +81,12 @@ class ObservedTokens(Observed[Tokens]):
     def leading(self) -> Leading | None:
         """The leading eigenvalue of V for section 4 of arXiv 2305.05465; None where it has none.
 
-        The theorem is one of normalised laws in R^d with a V that is constant in time, and without
-        a drift.
+        The theorem is one of normalised laws in R^d with a V that is constant in time, of tokens
+        that see all tokens, without a prompt and without a drift.
         """
         attention, space = self.attention, self.solver.space
         constant = attention.normalised and np.isinf(self.model.next_change(0.0))
-        alone = not attention.relative and attention.drift is None
+        alone = not (attention.relative or attention.causal or self._prompted or attention.drift)
         if not (constant and alone and isinstance(space, Euclidean)):
             return None
         return leading(attention.value_in(space.dimension))
@@ -207,10 +211,11 @@ OF_TOKENS: tuple[Part[ObservedTokens], ...] = (
     ),
     Part(
         {
-            "hyperplanes": "in $R^d$, d > 1, without a drift, for a normalised law whose V does "
-            "not change and has a simple eigenvalue $\\lambda>0$ larger in modulus than all "
-            r"others: how many values $\langle\psi,x_i\rangle$ has, with $\psi V=\lambda\psi$; of "
-            "values, steps within 1 % of their largest distance from the mean make one. In the end "
+            "hyperplanes": "in $R^d$, d > 1, without a drift, a mask or a prompt, for a normalised "
+            "law whose V does not change and has a simple eigenvalue $\\lambda>0$ larger in "
+            r"modulus than all others: how many values $\langle\psi,x_i\rangle$ has, with "
+            r"$\psi V=\lambda\psi$; of values, steps within 1 % of their largest distance from the "
+            "mean make one. In the end "
             "there are at most three, "
             r"if $\langle Q\varphi,K\varphi\rangle>0$ for $V\varphi=\lambda\varphi$ (section 4)"
         },

@@ -82,6 +82,12 @@ def test_tokens_in_a_hemisphere_meet_whatever_the_queries():
     assert deviation.agrees and deviation.number < 1e-3
 
 
+def test_causal_tokens_follow_the_first_whatever_the_queries():
+    attention = {"causal": True, "query": [[1.0, 2.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]}
+    found = outcomes(case(40.0, attention, {"kind": "uniform"}, SPHERE))
+    assert found["leader"].agrees and found["leader"].number < 1e-3
+
+
 @pytest.mark.parametrize("law", ["softmax", "unnormalised"])
 def test_tokens_at_equal_angles(law):
     points = (np.eye(3) + 0.2).tolist()

@@ -7,7 +7,7 @@ from meanformer.theory.theorems.euclidean import Boolean, Hyperplanes, Repulsive
 from meanformer.theory.theorems.mean_field import Energy, MeanOnly, NearUniform, Noise
 from meanformer.theory.theorems.polytopes import Polytope, PolytopeTimesSubspace
 from meanformer.theory.theorems.setting import Setting
-from meanformer.theory.theorems.sphere import Consensus, Equiangular, Hemisphere
+from meanformer.theory.theorems.sphere import Consensus, Equiangular, Hemisphere, Leader
 
 #: In the order in which they are told.
 THEOREMS: tuple[Theorem, ...] = (
@@ -18,6 +18,7 @@ THEOREMS: tuple[Theorem, ...] = (
     Repulsive(),
     Hemisphere(),
     Consensus(),
+    Leader(),
     Equiangular(),
     MeanOnly(),
     Noise(),

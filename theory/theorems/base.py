@@ -109,14 +109,16 @@ class TokenTheorem(Theorem):
 
     Attributes:
         laws: Those that it is about.
+        causal: Whether it is about causal attention.
     """
 
     laws: ClassVar[tuple[str, ...]]
+    causal: ClassVar[bool] = False
 
     def of_the_model(self, setting: Setting) -> Sequence[Hypothesis]:
         """Tokens, one of the laws, one head that does not change, and no noise."""
         return [
             given("tokens are evolved", setting.tokens is not None),
-            *setting.model_is(*self.laws),
+            *setting.model_is(*self.laws, causal=self.causal),
             setting.without_noise(),
         ]

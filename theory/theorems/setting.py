@@ -35,6 +35,7 @@ class Setting:
         tokens: All of them at t = 0, ``shape=(n, d)``; None without tokens.
         measure: What the density or the tokens are drawn from at t = 0; None for listed tokens.
         has_density: Whether a density is evolved.
+        has_prompt: Whether fixed tokens act beside those that move.
     """
 
     model: Model
@@ -43,6 +44,7 @@ class Setting:
     tokens: Array | None = None
     measure: Measure | None = None
     has_density: bool = False
+    has_prompt: bool = False
 
     @cached_property
     def attention(self) -> Attention:
@@ -81,8 +83,17 @@ class Setting:
             starts.append(self.measure.sample(uniform_numbers(0, 100_000, 0, self.space)))
         return float(min(np.linalg.norm(points.mean(axis=0)) for points in starts))
 
-    def model_is(self, *laws: str) -> list[Hypothesis]:
-        """The hypotheses on the kind of model that most theorems share."""
+    def model_is(self, *laws: str, causal: bool = False) -> list[Hypothesis]:
+        """The hypotheses on the kind of model that most theorems share.
+
+        Tokens see all tokens; or, where ``causal``, those before them and themselves.
+        """
+        attention = self.attention
+        if causal:
+            sees = "attention is causal, tokens see themselves, and weights do not decay"
+            holds = attention.causal and attention.sees_itself and attention.decay == 0
+        else:
+            sees, holds = "tokens see all tokens", not attention.causal
         return [
             given(f"the law is {' or '.join(laws)}", self.attention.law in laws),
             given(
@@ -90,6 +101,8 @@ class Setting:
             ),
             given("Q, K and V do not change with time", self.is_constant),
             given("there is no drift", self.attention.drift is None),
+            given(sees, holds),
+            given("there is no prompt", not self.has_prompt),
         ]
 
     def not_at_rest(self) -> Hypothesis:

@@ -1,4 +1,4 @@
-"""Theorems on late times of tokens on spheres (arXiv 2312.10794, 2405.18273)."""
+"""Theorems on late times of tokens on spheres (arXiv 2312.10794, 2405.18273, 2411.04990)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from meanformer.theory.theorems.setting import End, Setting, multiple
 
 # Tokens have met where no chord to their mean is longer.
 _MET = 1e-2
+# Given tokens are not opposite to another farther from there than round-off.
+_OPPOSITE = 1e-9
 # Inner products of equal or of evenly spread tokens are at rest, up to this.
 _EQUAL_ANGLES = 1e-9
 
@@ -84,6 +86,43 @@ class Consensus(_Meeting):
             "all tokens tend to one point, for almost every start; at large beta they stay in "
             "several clusters for times that grow exponentially with beta (2410.06833)"
         )
+
+
+class Leader(TokenTheorem):
+    """From almost every start, causal tokens tend to the first, whatever Q and K."""
+
+    name = "leader"
+    source = "arXiv 2411.04990"
+    spaces = (Sphere,)
+    laws = ("softmax",)
+    causal = True
+
+    def of_the_numbers(self, setting: Setting) -> Sequence[Hypothesis]:
+        """V = c I, c > 0, and no token opposite to the first."""
+        assert setting.tokens is not None
+        is_multiple, factor = multiple("V", setting.value)
+        return [is_multiple, sign("V is positive", factor), self._none_opposite(setting)]
+
+    def limit(self, setting: Setting) -> str:
+        """The first token."""
+        return "all tokens tend to the first, which does not move, for almost every start"
+
+    def deviation(self, end: End) -> Deviation:
+        """The longest chord to the first token."""
+        assert end.points is not None and end.setting.tokens is not None
+        chords = np.linalg.norm(end.points - end.setting.tokens[0], axis=1)
+        return Deviation("longest chord to the first token's start", float(chords.max()), _MET)
+
+    @staticmethod
+    def _none_opposite(setting: Setting) -> Hypothesis:
+        """That no token starts at -x_1, where one that sees the first alone would rest."""
+        tokens = setting.tokens
+        assert tokens is not None
+        if setting.measure is not None:
+            return given("the start is drawn from a density", True)
+        distance = float(np.linalg.norm(tokens + tokens[0], axis=1).min())
+        what = "no given token is opposite to the first: least distance from there"
+        return positive(what, distance, 1.0, _OPPOSITE)
 
 
 class Equiangular(SphericalTheorem):

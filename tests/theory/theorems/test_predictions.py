@@ -121,6 +121,11 @@ def test_a_value_of_small_positive_part_against_its_norm():
         (Attention(beta=0.0), {"consensus", "mean"}),
         (Attention("sinkhorn", beta=2.0), {"energy"}),
         (Attention("linear", beta=2.0), set()),
+        (Attention(beta=2.0, query=[[1, 2, 0], [0, 1, 0], [0, 0, 1]], causal=True), {"leader"}),
+        (Attention(causal=True, decay=1.0), set()),
+        (Attention(causal=True, sees_itself=False), set()),
+        (Attention(causal=True, value=-1.0), set()),
+        (Attention("unnormalised", causal=True), set()),
     ],
 )
 def test_of_tokens_on_the_sphere(model, names):
@@ -132,6 +137,20 @@ def test_in_a_hemisphere_any_queries_and_keys_will_do():
     tokens = points / np.linalg.norm(points, axis=1, keepdims=True)
     model = Attention(beta=2.0, query=[[1, 2, 0], [0, 1, 0], [0, 0, 1]])
     assert applying(setting(model, Sphere(3), tokens)) == {"hemisphere"}
+
+
+def test_a_prompt_is_beyond_all_theorems():
+    for model, space in ((Attention(), Euclidean(2)), (Attention(causal=True), Sphere(3))):
+        assert applying(setting(model, space)) and not applying(
+            setting(model, space, has_prompt=True)
+        )
+
+
+def test_a_token_opposite_to_the_leader_may_rest():
+    tokens = np.array([[1.0, 0, 0], [-1.0, 0, 0], [0, 1.0, 0]])
+    (broken,) = failing(setting(Attention(causal=True), Sphere(3), tokens), "leader")
+    assert broken.number == 0
+    assert applying(setting(Attention(causal=True), Sphere(3), tokens[[0, 2]])) == {"leader"}
 
 
 def test_the_circle_knows_no_consensus():
