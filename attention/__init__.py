@@ -8,7 +8,7 @@ from meanformer.attention.energy import InteractionEnergy, energy_gradient, inte
 from meanformer.attention.evaluator import Evaluator, Field
 from meanformer.attention.heads import Head
 from meanformer.attention.rescaled import Rescaled
-from meanformer.attention.schedule import Model, Schedule, random_values
+from meanformer.attention.schedule import Model, RandomLayers, Schedule
 from meanformer.attention.spaces import Euclidean, Space, Sphere
 
 __all__ = [
@@ -24,11 +24,11 @@ __all__ = [
     "Model",
     "Perceptron",
     "Plan",
+    "RandomLayers",
     "Rescaled",
     "Schedule",
     "Space",
     "Sphere",
     "energy_gradient",
     "interaction_energy",
-    "random_values",
 ]

@@ -156,6 +156,10 @@ class Attention:
         """The next time at which the model changes: never."""
         return np.inf
 
+    def for_systems(self, systems: range) -> Attention:
+        """The model of several systems of tokens: this one for all."""
+        return self
+
     def velocity(
         self,
         targets: Array,

@@ -1,4 +1,4 @@
-"""Attention that changes with time: layers one after another."""
+"""Attention that changes with time: layers one after another, given or drawn at random."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from meanformer.attention.attention import Attention
+from meanformer.normals import normal_numbers
+
+# Which of the streams of a seed: the first belongs to the noise of tokens.
+_STREAM = 2
 
 
 class Model(Protocol):
@@ -26,6 +30,9 @@ class Model(Protocol):
 
     def next_change(self, time: float) -> float:
         """The first time after this one at which the model jumps; infinite when there is none."""
+
+    def for_systems(self, systems: range) -> Model:
+        """The model of several systems of tokens by their numbers, whose values may differ."""
 
 
 class Schedule:
@@ -72,43 +79,89 @@ class Schedule:
         later = changes[np.searchsorted(changes, time, side="right") :]
         return float(later[0]) if len(later) else np.inf
 
+    def for_systems(self, systems: range) -> Schedule:
+        """The model of several systems of tokens: this one for all."""
+        return self
 
-def random_values(
-    attention: Attention,
-    dimension: int,
-    layers: int,
-    seed: int,
-    scale: float = 1.0,
-    duration: float = 1.0,
-) -> Schedule:
+
+class RandomLayers:
     r"""Layers whose V are drawn afresh: common noise for all tokens (arXiv 2601.21942).
 
     Each head of each layer has independent entries V_ij of N(0, scale^2 / d), so that |V x| is
-    ``scale`` in the root mean square for a unit vector x. Layer l draws from a stream of its own:
-    more layers do not change the first ones.
+    ``scale`` in the root mean square for a unit vector x. They depend on the seed, the layer, the
+    head and the system alone, and are drawn when they are asked for: there is no last layer.
 
     Args:
         attention: Law, beta, queries, keys and drift of all layers.
         dimension: d.
-        layers: How many.
         seed: Of the random numbers, not negative.
-        scale: Standard deviation of V's entries times sqrt(d), dimensionless.
-        duration: How long each layer lasts.
+        scale: Standard deviation of V's entries times sqrt(d), positive, dimensionless.
+        duration: How long each layer lasts, dimensionless.
+        systems: Numbers of systems of tokens: each has a V of its own, and values are stacks,
+            ``shape=(len(systems), d, d)``. None is system 0 alone, ``shape=(d, d)``.
 
     Raises:
-        ValueError: If ``seed`` is negative or there is no layer.
+        ValueError: If ``seed`` is negative, or the scale or the duration is not positive.
     """
-    if seed < 0 or layers < 1:
-        raise ValueError(f"seed is {seed}, layers {layers}; must be at least 0 and 1")
-    heads = attention.all_heads
 
-    def layer(number: int) -> Attention:
-        numbers = np.random.default_rng([seed, number])
-        entries = numbers.normal(size=(len(heads), dimension, dimension))
-        drawn = tuple(
-            replace(head, value=scale / np.sqrt(dimension) * value)
-            for head, value in zip(heads, entries, strict=True)
+    def __init__(
+        self,
+        attention: Attention,
+        dimension: int,
+        seed: int,
+        scale: float = 1.0,
+        duration: float = 1.0,
+        systems: range | None = None,
+    ) -> None:
+        if seed < 0:
+            raise ValueError(f"random layers: seed is {seed}; it must not be negative")
+        for name, number in (("scale", scale), ("duration", duration)):
+            if not (np.isfinite(number) and number > 0):
+                raise ValueError(f"random layers: {name} is {number}; it must be positive")
+        self._attention, self._dimension, self._seed = attention, dimension, seed
+        self._scale, self._duration, self._systems = scale, duration, systems
+        self._drawn: tuple[int, Attention] | None = None
+
+    def for_systems(self, systems: range) -> RandomLayers:
+        """The same layers, with a V for each of these systems."""
+        return RandomLayers(
+            self._attention, self._dimension, self._seed, self._scale, self._duration, systems
         )
-        return replace(attention, query=None, key=None, value=None, heads=drawn)
 
-    return Schedule([layer(number) for number in range(layers)], duration)
+    def layer(self, number: int) -> Attention:
+        """The layer of a number, from 0 on; the last one asked for is kept."""
+        if self._drawn is None or self._drawn[0] != number:
+            self._drawn = number, self._draw(number)
+        return self._drawn[1]
+
+    def during(self, time: float) -> Attention:
+        """The layer at a time; at the moment of a change, the one that begins."""
+        return self.layer(self._number(time))
+
+    at = during
+
+    def next_change(self, time: float) -> float:
+        """When the next layer begins."""
+        return self._start(self._number(time) + 1)
+
+    def _number(self, time: float) -> int:
+        """Which layer there is at a time."""
+        number = max(0, int(time / self._duration) - 1)
+        while self._start(number + 1) <= time:
+            number += 1
+        return number
+
+    def _start(self, number: int) -> float:
+        """When a layer begins, to twelve digits: 0.3, not 0.30000000000000004."""
+        return float(f"{number * self._duration:.12g}")
+
+    def _draw(self, number: int) -> Attention:
+        heads, d = self._attention.all_heads, self._dimension
+        systems = range(1) if self._systems is None else self._systems
+        columns = len(heads) * d * d
+        key = _STREAM, number
+        entries = normal_numbers(systems.start, len(systems), columns, self._seed, key)
+        entries = self._scale / np.sqrt(d) * entries.reshape(len(systems), len(heads), d, d)
+        values = entries[0] if self._systems is None else entries.swapaxes(0, 1)
+        drawn = tuple(replace(head, value=value) for head, value in zip(heads, values, strict=True))
+        return replace(self._attention, query=None, key=None, value=None, heads=drawn)

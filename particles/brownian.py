@@ -1,44 +1,11 @@
-"""Brownian motion of tokens: steps in R^d and on spheres, and the numbers they are made of."""
+"""Brownian motion of tokens: steps in R^d and on spheres."""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtri
 
 from meanformer.arrays import Array
 from meanformer.attention import Space, Sphere
-
-# Which of the streams of a seed this is: its first, without a key, draws the tokens at the start.
-_STREAM = 1
-# Uniform numbers are multiples of 2^-53; this one stands for 0, whose quantile is infinite.
-_LEAST = 2.0**-54
-
-
-def normal_numbers(
-    first: int, count: int, columns: int, seed: int, system: int, step: int
-) -> Array:
-    """Standard normal numbers of tokens first, first+1, ... for one step.
-
-    They depend on a token's number, the seed, the system and the step alone, and are independent
-    of the numbers that tokens are drawn from at the start.
-
-    Args:
-        first: Global number of the first token.
-        count: Number of tokens.
-        columns: Numbers of a token.
-        seed: Of all random numbers of a run.
-        system: Which of several systems of tokens with this seed.
-        step: Which step.
-
-    Returns:
-        ``shape=(count, columns)``.
-    """
-    key = np.random.SeedSequence(seed, spawn_key=(_STREAM, system, step))
-    stream = np.random.PCG64(key)
-    stream.advance(columns * first)  # one draw a double
-    uniforms = np.random.Generator(stream).random((count, columns))
-    normals: Array = ndtri(np.maximum(uniforms, _LEAST))
-    return normals
 
 
 def brownian_step(points: Array, normals: Array, diffusion: float, space: Space) -> Array:

@@ -7,9 +7,13 @@ from collections.abc import Callable
 from meanformer.arrays import Array
 from meanformer.attention import Model, Space
 from meanformer.attention.rescaled import RescaledLayer
+from meanformer.normals import normal_numbers
 from meanformer.particles.bounded import BoundedSteps
-from meanformer.particles.brownian import brownian_step, normal_numbers
+from meanformer.particles.brownian import brownian_step
 from meanformer.particles.equation import TokenEquation
+
+# Which of the streams of a seed this is: its first, without a key, draws the tokens at the start.
+_STREAM = 1
 
 
 class StochasticSteps(BoundedSteps):
@@ -38,8 +42,8 @@ class StochasticSteps(BoundedSteps):
         equation = self._equation
         space = equation.space
         count, dimension = state.shape
-        key = self._seed, self._system, self.steps
-        normals = normal_numbers(self._first, count, dimension, *key)
+        key = _STREAM, self._system, self.steps
+        normals = normal_numbers(self._first, count, dimension, self._seed, key)
         return heun_step(
             state,
             dt,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 from meanformer.attention import (
     Attention,
     Drift,
     Head,
     LinearDrift,
     Model,
+    RandomLayers,
     Schedule,
-    random_values,
 )
 from meanformer.attention import measures as m
 from meanformer.attention.laws import PARAMETERS
@@ -24,8 +22,8 @@ from meanformer.simulation.case.types import Table
 
 
 def build_model(case: Case) -> Model:
-    """The model of a case as a function of time; layers with random values reach its end."""
-    table, dimension, end = case.attention, case.space.dimension, case.time.end
+    """The model of a case as a function of time."""
+    table, dimension = case.attention, case.space.dimension
     random, drift = table.random_values, _drift(case.drift, dimension)
     if table.layers is not None:
         layers = [_attention(table, layer, drift) for layer in table.layers]
@@ -33,9 +31,7 @@ def build_model(case: Case) -> Model:
     attention = _attention(table, table, drift)
     if random is None:
         return attention
-    # One more: steps that go beyond the end shall know the next change, as in a longer run.
-    count = 1 + max(1, math.ceil(end / random.duration - 1e-9))
-    return random_values(attention, dimension, count, random.seed, random.scale, random.duration)
+    return RandomLayers(attention, dimension, random.seed, random.scale, random.duration)
 
 
 def _attention(table: AttentionTable, layer: HeadsTable, drift: Drift | None) -> Attention:

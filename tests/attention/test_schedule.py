@@ -7,10 +7,8 @@ import pytest
 
 from meanformer.attention import (
     Attention,
-    Head,
     Schedule,
     Sphere,
-    random_values,
 )
 from meanformer.particles import TokenSolver
 from meanformer.solvers import advance
@@ -51,24 +49,3 @@ class TestSchedule:
         assert solver.time == 0.6
         assert np.abs(run(FORWARD, start, Sphere(3), 0.3, 0.07).points - start).max() > 0.02
         assert np.abs(solver.points - start).max() < 1e-6
-
-
-class TestRandomValues:
-    def test_the_same_seed_draws_the_same_values(self):
-        first, second = (random_values(FORWARD, 3, layers, 7) for layers in (2, 5))
-        for one, other in zip(first.layers, second.layers, strict=False):
-            assert np.array_equal(one.heads[0].value, other.heads[0].value)
-        another = random_values(FORWARD, 3, 2, 8)
-        assert not np.array_equal(another.layers[0].heads[0].value, first.layers[0].heads[0].value)
-        assert not np.array_equal(first.layers[1].heads[0].value, first.layers[0].heads[0].value)
-
-    def test_values_have_the_stated_scale(self):
-        heads = [Head(2.0), Head(None, 3.0)]
-        schedule = random_values(Attention(beta=2.0, heads=heads), 16, 300, 1, scale=0.5)
-        values = np.array([[head.value for head in layer.heads] for layer in schedule.layers])
-        assert values.shape == (300, 2, 16, 16)
-        # 153 600 numbers of N(0, 1/64): four standard errors of their mean and mean square.
-        count, variance = values.size, 0.25 / 16
-        assert abs(values.mean()) < 4 * np.sqrt(variance / count)
-        assert abs((values**2).mean() / variance - 1) < 4 * np.sqrt(2 / count)
-        assert [head.query for head in schedule.layers[3].heads] == [2.0, None]

@@ -1,12 +1,11 @@
-"""Brownian steps against the spectrum of the Laplacian, and the numbers they are made of."""
+"""Brownian steps against the spectrum of the Laplacian."""
 
 import numpy as np
 import pytest
 from scipy.special import eval_gegenbauer
 
 from meanformer.attention import Euclidean, Sphere
-from meanformer.attention.measures.measure import uniform_numbers
-from meanformer.particles.brownian import brownian_step, normal_numbers
+from meanformer.particles.brownian import brownian_step
 
 
 def harmonic(degree, heights, dimension):
@@ -68,39 +67,3 @@ def test_points_stay_on_the_sphere(on_sphere, dimension, diffusion):
     normals[0] = 0.0
     moved = brownian_step(on_sphere(3, 50, dimension), normals, diffusion, Sphere(dimension))
     assert np.abs(np.linalg.norm(moved, axis=1) - 1).max() < 4e-16
-
-
-class TestNumbers:
-    def test_are_normal(self):
-        numbers = normal_numbers(0, 200_000, 2, 0, 0, 0)
-        for power, moment in ((1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0), (6, 15.0)):
-            values = numbers.ravel() ** power
-            assert abs(values.mean() - moment) < 4 * values.std() / np.sqrt(values.size)
-        assert abs((numbers[:, 0] * numbers[:, 1]).mean()) < 4 / np.sqrt(len(numbers))
-
-    def test_belong_to_tokens_whoever_draws_them(self):
-        everything = normal_numbers(0, 100, 3, 5, 0, 7)
-        assert np.array_equal(normal_numbers(40, 25, 3, 5, 0, 7), everything[40:65])
-        assert normal_numbers(40, 0, 3, 5, 0, 7).shape == (0, 3)
-
-    @pytest.mark.parametrize("key", [(6, 0, 7), (5, 1, 7), (5, 0, 8), (5 + 2**32, 0, 7)])
-    def test_of_other_keys_are_independent(self, key):
-        here, there = (normal_numbers(0, 100_000, 1, *k)[:, 0] for k in ((5, 0, 7), key))
-        assert abs(here @ there) < 4 * np.sqrt(len(here))
-
-    def test_are_independent_of_the_start(self):
-        start = uniform_numbers(0, 100_000, 5)[:, 1] - 0.5
-        noise = normal_numbers(0, 100_000, 1, 5, 0, 0)[:, 0]
-        assert abs(start @ noise) < 4 * np.sqrt(len(start) / 12)
-
-    def test_are_finite_at_the_ends(self, monkeypatch):
-        class Ends:
-            def __init__(self, _):
-                pass
-
-            def random(self, shape):
-                return np.resize([0.0, 1 - 2.0**-53], shape)
-
-        monkeypatch.setattr(np.random, "Generator", Ends)
-        least, largest = normal_numbers(0, 1, 2, 0, 0, 0)[0]
-        assert -8.4 < least < -8.2 and 8.2 < largest < 8.4

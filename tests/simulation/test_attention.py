@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from meanformer.attention import Attention, Schedule, interaction_energy, random_values
+from meanformer.attention import Attention, RandomLayers, Schedule, interaction_energy
 from meanformer.attention.laws import LAWS
 from meanformer.particles import TokenSolver
 from meanformer.simulation import Case, run
@@ -89,17 +89,16 @@ class TestModel:
         schedule = model(layers=[{"duration": 0.1}] * 10)
         assert [schedule.next_change(k / 10) for k in range(9)] == [k / 10 for k in range(1, 10)]
 
-    @pytest.mark.parametrize("duration, count", [(0.1, 11), (0.3, 5), (1.0, 2), (5.0, 2)])
-    def test_random_values_reach_beyond_the_end(self, duration, count):
-        schedule = model(
-            random_values={"seed": 3, "duration": duration, "scale": 2.0}, query=TILT, key=LEAN
+    def test_random_values(self):
+        layers = model(
+            random_values={"seed": 3, "duration": 0.3, "scale": 2.0}, query=TILT, key=LEAN
         )
-        assert len(schedule.layers) == count
-        wanted = random_values(Attention(beta=2.0), 3, count, seed=3, scale=2.0)
-        for layer, expected in zip(schedule.layers, wanted.layers, strict=True):
-            head = layer.all_heads[0]
+        wanted = RandomLayers(Attention(beta=2.0), 3, 3, scale=2.0)
+        for number, time in enumerate((0.0, 0.3, 0.6, 0.9)):
+            head, expected = (each.all_heads[0] for each in (layers.at(time), wanted.layer(number)))
             assert np.array_equal(head.matrices[0], TILT)
-            assert np.array_equal(head.matrices[2], expected.all_heads[0].matrices[2])
+            assert np.array_equal(head.matrices[2], expected.matrices[2])
+            assert layers.next_change(time) == pytest.approx(time + 0.3)
 
 
 class TestHeads:
@@ -244,10 +243,8 @@ class TestLayers:
     @pytest.mark.mpi
     def test_random_values_are_layers_written_out(self):
         random = run(case({"random_values": {"seed": 5, "duration": 0.08}}, density=True))
-        values = [
-            layer.all_heads[0].matrices[2].tolist()
-            for layer in random_values(Attention(), 3, 5, seed=5).layers
-        ]
+        drawn = RandomLayers(Attention(), 3, seed=5)
+        values = [drawn.layer(number).all_heads[0].matrices[2].tolist() for number in range(5)]
         layers = [{"duration": 0.08, "value": value} for value in values]
         written = run(case({"layers": layers}, density=True))
         for columns, expected in (

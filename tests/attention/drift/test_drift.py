@@ -10,10 +10,10 @@ from meanformer.attention import (
     Head,
     LinearDrift,
     Perceptron,
+    RandomLayers,
     Rescaled,
     Schedule,
     Sphere,
-    random_values,
 )
 from meanformer.attention.drift import perceptron
 
@@ -103,8 +103,8 @@ def test_attention_adds_the_rate_to_its_own(on_sphere):
 
 
 def test_random_layers_keep_it():
-    layers = random_values(Attention(drift=DRIFTS["tanh"]), 3, 4, seed=1).layers
-    assert all(layer.drift is DRIFTS["tanh"] for layer in layers)
+    layers = RandomLayers(Attention(drift=DRIFTS["tanh"]), 3, seed=1)
+    assert all(layers.layer(number).drift is DRIFTS["tanh"] for number in range(4))
 
 
 def test_arrays_of_the_caller_may_change():
