@@ -14,6 +14,7 @@ from meanformer.arrays import Array, Indices
 
 if TYPE_CHECKING:
     from meanformer.attention import Space
+    from meanformer.systems import Systems
 
 
 class WeightedPoints(Protocol):
@@ -155,7 +156,11 @@ class Tokens(MeasureSolver, Protocol):
 
     @property
     def number(self) -> int:
-        """Tokens on all ranks."""
+        """Tokens of each system."""
+
+    @property
+    def systems(self) -> Systems:
+        """To which systems tokens belong: a single one, or several that do not see each other."""
 
     def velocity(self) -> Array:
         """The velocity at the present tokens, ``shape=(n, d)``. Collective.
@@ -167,7 +172,7 @@ class Tokens(MeasureSolver, Protocol):
     def attention_matrix(self) -> Array:
         """The attention matrix P of every head, this rank's rows, ``shape=(h, n, number)``.
 
-        Collective.
+        Columns are tokens of the row's own system. Collective.
 
         Raises:
             SolverError: On every rank, if the velocity is undefined at a token of any.

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from meanformer.arrays import Array
 from meanformer.attention.backends.causal.past import LARGEST_DECAY, Mask
+from meanformer.attention.backends.direct.systems import apart
 from meanformer.attention.backends.plan import Choice, Plan
 from meanformer.attention.drift import Drift
 from meanformer.attention.evaluator import Evaluator, Field
@@ -22,7 +23,7 @@ from meanformer.attention.heads import Head
 from meanformer.attention.laws import LAWS, PARAMETERS, Law, LawName
 from meanformer.attention.laws.hardmax import Hardmax
 from meanformer.attention.laws.sigmoid import Sigmoid
-from meanformer.attention.matrices import full, spectral_norm, sum_of
+from meanformer.attention.matrices import full, spectral_norms, sum_of
 from meanformer.attention.spaces import Space
 
 
@@ -265,6 +266,10 @@ class Attention:
         return self.prepare(*given, backend=backend, systems=systems).plans
 
     def rate_bound(self, field: Field, space: Space, spread: float = 1.0) -> float:
+        """A bound of the velocity's derivative, as ``rate_bounds``, of a single measure."""
+        return float(self.rate_bounds(field, space, np.array([spread]))[0])
+
+    def rate_bounds(self, field: Field, space: Space, spreads: Array) -> Array:
         """A bound of the velocity's derivative on the unit sphere, for choosing time steps.
 
         An average v = V E[y] whose weights are e^{<Ax,y>} has the derivative V Cov[y] A, and
@@ -274,19 +279,21 @@ class Attention:
         own bound (``Drift.rate``).
 
         Args:
-            field: Values at this rank's targets.
+            field: Values at this rank's targets, of one system after another.
             space: Where these are.
-            spread: The largest variance, about the mean for a normalised law, else about the
-                origin; 1 on the unit sphere.
+            spreads: The largest variance of each system, about the mean for a normalised law, else
+                about the origin; 1 on the unit sphere; ``shape=(systems,)``.
 
         Returns:
-            The bound over this rank's targets, per unit of time.
+            The bound over this rank's targets of each system, per unit of time,
+            ``shape=(systems,)``.
         """
-        rule, bounds = self.rule, []
+        rule, systems = self.rule, len(spreads)
+        bounds = np.full(systems, self.drift.rate(space) if self.drift else 0.0)
         for head, *scaled in zip(self.all_heads, field.partition, field.log_scale, strict=True):
-            size = rule.size(field.mass, *scaled)
-            bounds.append(spectral_norm(head.matrices[2]) * rule.rate(head, spread) * size)
-        return float(sum(bounds)) + (self.drift.rate(space) if self.drift else 0.0)
+            size = rule.size(field.mass, *(apart(rows, systems) for rows in scaled))
+            bounds += spectral_norms(head.matrices[2]) * rule.rate(head, spreads) * size
+        return bounds
 
 
 Attention.__doc__ = str(Attention.__doc__).replace(

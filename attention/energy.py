@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, reduce
 
 from meanformer.mpi import MPI
 
@@ -21,6 +21,8 @@ from meanformer.attention.spaces import Space
 class InteractionEnergy:
     """The energy of measures on the same points, for which attention is prepared once.
 
+    With ``systems`` rows are those of as many measures, one after another, all on this rank.
+
     Collective over ``comm``, and so are calls and what they return.
 
     Args:
@@ -28,13 +30,19 @@ class InteractionEnergy:
         points: This rank's points, ``shape=(n, d)``.
         space: Where the points live.
         comm: The ranks over which the points are distributed, or None.
+        systems: See ``Attention.velocity``.
 
     Raises:
         ValueError: If the law has no energy, attention is causal, or an argument is wrong.
     """
 
     def __init__(
-        self, attention: Attention, points: Array, space: Space, comm: MPI.Comm | None = None
+        self,
+        attention: Attention,
+        points: Array,
+        space: Space,
+        comm: MPI.Comm | None = None,
+        systems: int | None = None,
     ) -> None:
         if not attention.rule.energetic:
             energetic = ", ".join(sorted(name for name, law in LAWS.items() if law.energetic))
@@ -42,7 +50,7 @@ class InteractionEnergy:
         if attention.causal:
             raise ValueError("causal is True; causal attention has no energy")
         self.attention, self.points, self.space = attention, points, space
-        self._comm = comm
+        self._comm, self.systems = comm, systems
         self.evaluator = self._prepare(attention)
 
     def __call__(self, weights: Array) -> EnergyOfMeasure:
@@ -65,7 +73,8 @@ class InteractionEnergy:
         }
 
     def _prepare(self, attention: Attention) -> Evaluator:
-        return attention.prepare(self.points, self.points, self.space, OF_OWN_MASS, self._comm)
+        given = self.points, self.points, self.space, OF_OWN_MASS, self._comm
+        return attention.prepare(*given, systems=self.systems)
 
 
 class EnergyOfMeasure:
@@ -77,12 +86,17 @@ class EnergyOfMeasure:
         evaluator.warm(None)
         self._sums = evaluator.sums(weights)
         of_heads = zip(heads, self._sums[0], evaluator.potentials, strict=True)
-        self._own = [OwnSums(*sums, energy.points, weights, evaluator.comm) for sums in of_heads]
+        points, comm, systems = energy.points, evaluator.comm, energy.systems
+        self._own = [OwnSums(*sums, points, weights, comm, systems) for sums in of_heads]
 
     def value(self) -> float:
-        """The energy, as ``interaction_energy``. Collective."""
+        """The energy of a single measure, as ``interaction_energy``. Collective."""
+        return float(self.values())
+
+    def values(self) -> Array:
+        """Of each system here, ``shape=(systems,)``; of a single measure ``()``. Collective."""
         rule = self._energy.attention.rule
-        return sum(rule.energy(own) for own in self._own)
+        return reduce(np.add, (rule.energy(own) for own in self._own))
 
     def gradient(self) -> Array:
         """Its gradient, as ``energy_gradient``, ``shape=(n, d)``. Collective."""

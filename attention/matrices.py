@@ -57,10 +57,16 @@ def multiple_of_identity(matrix: Array) -> float | None:
 
 
 def spectral_norm(matrix: Array) -> float:
-    """Spectral norm of a matrix or of a multiple of the identity; the largest of several."""
+    """Spectral norm of a matrix or of a multiple of the identity."""
+    return float(spectral_norms(matrix))
+
+
+def spectral_norms(matrix: Array) -> Array:
+    """Spectral norm of a matrix or of a multiple of the identity, ``shape=()``, or of several."""
     if matrix.ndim == 0:
-        return abs(float(matrix))
-    return float(np.linalg.norm(matrix, 2, axis=(-2, -1)).max(initial=0.0))
+        return np.abs(matrix)
+    norms: Array = np.linalg.norm(matrix, 2, axis=(-2, -1))
+    return norms
 
 
 def sum_of(matrices: Sequence[Array]) -> Array:

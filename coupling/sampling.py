@@ -11,25 +11,35 @@ from meanformer.attention.measures import Measure, uniform_numbers
 from meanformer.solvers import Density
 
 
-def share_of(number: int, comm: MPI.Comm) -> slice:
-    """The contiguous stretch of ``number`` global token numbers that this rank holds."""
-    edges = [number * rank // comm.size for rank in (comm.rank, comm.rank + 1)]
+def share_of(number: int, comm: MPI.Comm, systems: int = 1) -> slice:
+    """The contiguous stretch of global token numbers that this rank holds.
+
+    Args:
+        number: Of tokens in each system.
+        comm: The ranks that share them.
+        systems: How many there are, one after another; of several, each rank holds whole ones.
+    """
+    whole, least = (number, 1) if systems == 1 else (systems, number)
+    edges = [whole * rank // comm.size * least for rank in (comm.rank, comm.rank + 1)]
     return slice(*edges)
 
 
-def sample_tokens(measure: Measure, number: int, seed: int, comm: MPI.Comm) -> Array:
+def sample_tokens(
+    measure: Measure, number: int, seed: int, comm: MPI.Comm, systems: int = 1
+) -> Array:
     """Draw independent tokens from a measure; each rank draws its own share.
 
     Args:
         measure: Where from.
-        number: Tokens on all ranks.
-        seed: Token i depends on the seed and on i alone.
+        number: Tokens of each system, on all ranks.
+        seed: Token i, counted through all systems, depends on the seed and on i alone.
         comm: The ranks that share the tokens.
+        systems: How many; see ``share_of``.
 
     Returns:
         This rank's tokens, ``shape=(n_local, d)``.
     """
-    mine = share_of(number, comm)
+    mine = share_of(number, comm, systems)
     return measure.sample(uniform_numbers(mine.start, mine.stop - mine.start, seed, measure.space))
 
 

@@ -32,10 +32,10 @@ _SLACK = 1e-9
 class ControlledSteps:
     """Steps of Dormand and Prince's pair, each as long as its error allows.
 
-    No token's estimated error in a step exceeds the tolerance times the spread of all tokens: 1 on
+    No token's estimated error in a step exceeds the tolerance times the spread of its system: 1 on
     the sphere; in R^d the root mean square distance from their mean, and where all are in one
-    place, their largest coordinate. A step may end beyond the time that was asked for: tokens
-    inside of it follow from its rates.
+    place, their largest coordinate. All systems take the same steps. A step may end beyond the time
+    that was asked for: tokens inside of it follow from its rates.
 
     Args:
         equation: What moves the tokens.
@@ -116,7 +116,8 @@ class ControlledSteps:
         equation, control = self._equation, self._control
         change = equation.model.next_change(time)
         first = self._first_rate(state, time)
-        allowed = self._tolerance * self._spread(state) or 1.0  # nothing moves if all are at 0
+        allowed = self._tolerance * self._spreads(state)
+        allowed[allowed == 0] = 1.0  # nothing moves if all are at 0
         failure: SolverError = ToleranceError(
             f"steps are too small to go on at t = {time:g}: a tolerance of {self._tolerance:g} "
             "cannot be met"
@@ -130,8 +131,9 @@ class ControlledSteps:
             try:
                 with np.errstate(over="ignore", invalid="ignore"):
                     step = self._try(state, time, dt, first)
-                largest = float(np.linalg.norm(step.error(), axis=1).max(initial=0.0))
-                error = largest / allowed if np.isfinite(largest) else np.inf
+                errors = equation.systems.apart(np.linalg.norm(step.error(), axis=1))
+                share = float((errors.max(axis=1, initial=0.0) / allowed).max(initial=0.0))
+                error = share if np.isfinite(share) else np.inf
             except AttentionDomainError as beyond:  # on every rank
                 failure = beyond
             except RescalingError as beyond:  # likewise
@@ -172,19 +174,19 @@ class ControlledSteps:
             return equation.rate(state, time, equation.model.during(time))
         return self._step.rates[-1].change
 
-    def _spread(self, state: Array) -> float:
-        """How far the tokens spread. Collective."""
-        equation = self._equation
+    def _spreads(self, state: Array) -> Array:
+        """How far the tokens of each system here spread, ``shape=(systems,)``. Collective."""
+        equation, systems = self._equation, self._equation.systems
         if isinstance(equation.space, Sphere):
-            return 1.0
-        comm, weights = equation.comm, equation.weights[:, None]
-        mean = comm.allreduce((weights * state).sum(axis=0))
-        squares = comm.allreduce(float((weights * (state - mean) ** 2).sum()))
-        largest = comm.allreduce(float(np.abs(state).max(initial=0.0)), op=MPI.MAX)
-        spread = float(np.sqrt(squares))
-        if spread <= 0.1 * _ROUND_OFF * largest:
-            return largest
-        return max(spread, _ROUND_OFF / self._tolerance * largest)
+            return np.ones(len(systems.here))
+        points, weights = systems.apart(state), systems.apart(equation.weights)[:, :, None]
+        within = systems.within
+        means = within.allreduce((weights * points).sum(axis=1))
+        squares = within.allreduce((weights * (points - means[:, None]) ** 2).sum(axis=(1, 2)))
+        largest = within.allreduce(np.abs(points).max(axis=(1, 2), initial=0.0), op=MPI.MAX)
+        spreads: Array = np.sqrt(squares)
+        least = np.maximum(spreads, _ROUND_OFF / self._tolerance * largest)
+        return np.where(spreads <= 0.1 * _ROUND_OFF * largest, largest, least)
 
 
 def _fitted(length: float, rest: float) -> float:

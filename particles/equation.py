@@ -21,7 +21,8 @@ from meanformer.attention import (
     Sphere,
 )
 from meanformer.attention.rescaled import Rescaled, RescaledLayer
-from meanformer.attention.variance import largest_variance
+from meanformer.attention.variance import largest_variances
+from meanformer.systems import Systems
 
 # A mean of one point is off from it by no more than this share of the largest coordinate.
 _ROUND_OFF = 1e-14
@@ -37,7 +38,7 @@ class TokenEquation:
         model: What x follows; or what y does.
         space: Where u lives.
         weights: Of this rank's tokens, ``shape=(n_local,)``.
-        comm: The ranks that share the tokens.
+        systems: To which systems these belong: each is moved by its own measure.
         tolerance: Of attention.
         temperature: kappa, of the noise that moves tokens beside F.
         prompt: Points of the space, ``shape=(p, d)``, the same on every rank, each of the weight of
@@ -52,23 +53,23 @@ class TokenEquation:
         model: Model | Rescaled,
         space: Space,
         weights: Array,
-        comm: MPI.Intracomm,
+        systems: Systems,
         tolerance: float = 1e-10,
         temperature: float = 0.0,
         prompt: Array | None = None,
     ) -> None:
         self.temperature = temperature
-        self.model, self.space, self.weights, self.comm = model, space, weights, comm
+        self.model, self.space, self.weights, self.systems = model, space, weights, systems
+        self.comm = systems.comm
         self.seconds = 0.0
         self._tolerance = tolerance
         self._evaluator: Evaluator | None = None
         self._known: tuple[Array, float, Array, float] | None = None
         # The first rank has all that is before the first token.
-        self._prompt = prompt if comm.rank == 0 else None
-        number = comm.allreduce(len(weights))
-        acting = np.full(0 if self._prompt is None else len(self._prompt), 1 / number)
+        self._prompt = prompt if systems.within.rank == 0 else None
+        before = None if self._prompt is None else np.full(len(self._prompt), 1 / systems.number)
         #: Of what acts, ``shape=(p + n_local,)`` on rank 0.
-        self._acting_weights = np.concatenate([acting, weights])
+        self._acting_weights = self._acting(weights, before)
 
     def forget(self) -> None:
         """Begin a step: Sinkhorn's iteration does not start from potentials of the one before."""
@@ -81,23 +82,25 @@ class TokenEquation:
     def rate_and_bound(self, state: Array, time: float) -> tuple[Array, float]:
         """F where a step starts, and how fast it changes on this rank; evaluated once. Collective.
 
-        That is b(s) of ``Attention.rate_bound`` with s the largest variance. Noise turns tokens of
-        a sphere at the rate (d - 1) kappa, of harmonics of degree one, and the larger of the two
-        counts. In R^d it adds 2 kappa / b to s in the time 1 / b: the bound solves
-        b = b(s + 2 kappa / b), with b(s) taken for linear.
+        That is the largest b(s) of ``Attention.rate_bounds``, with s each system's largest
+        variance. Noise turns tokens of a sphere at the rate (d - 1) kappa, of harmonics of degree
+        one, and the larger of the two counts. In R^d it adds 2 kappa / b to s in the time 1 / b:
+        the bound solves b = b(s + 2 kappa / b), with b(s) taken for linear.
         """
         if self._known is None or self._known[0] is not state or self._known[1] != time:
             self.forget()
             attention = self.model.during(time).at(time)
             field = self.field(state, attention)
             x = self.space.retract(state)
-            spread = self._spread(self._acting(x), attention)
-            bound = attention.rate_bound(field, self.space, spread)
+            bounds = attention.rate_bounds(
+                field, self.space, spreads := self._spreads(x, attention)
+            )
             if self.temperature > 0 and isinstance(self.space, Sphere):
-                bound = max(bound, (self.space.dimension - 1) * self.temperature)
+                bounds = np.maximum(bounds, (self.space.dimension - 1) * self.temperature)
             elif self.temperature > 0:
-                slope = attention.rate_bound(field, self.space, spread + 1) - bound
-                bound = bound / 2 + float(np.sqrt(bound**2 / 4 + 2 * self.temperature * slope))
+                slopes = attention.rate_bounds(field, self.space, spreads + 1) - bounds
+                bounds = bounds / 2 + np.sqrt(bounds**2 / 4 + 2 * self.temperature * slopes)
+            bound = float(bounds.max(initial=0.0))
             self._known = state, time, field.velocity, bound
         return self._known[2:]
 
@@ -118,8 +121,8 @@ class TokenEquation:
     def matrix(self, state: Array, time: float) -> Array:
         """The attention matrix P of every head, ``shape=(h, n_local, p + n)``. Collective.
 
-        It is the same in x and in y, whose logits are. Columns of the prompt come first. Errors are
-        those of ``field``.
+        Columns are the tokens of the row's own system, after those of the prompt. It is the same in
+        x and in y, whose logits are. Errors are those of ``field``.
         """
         return self._prepared(state, self.model.during(time).at(time)).matrix(self._acting_weights)
 
@@ -136,7 +139,9 @@ class TokenEquation:
         attention = replace(self.model.during(time).at(time), decay=0.0)
         evaluator = self._prepared(state, attention)
         x = self.space.retract(state)
-        largest = self.comm.allreduce(float(np.abs(x).max(initial=0.0)), op=MPI.MAX)
+        lengths = np.abs(self.systems.apart(x)).max(axis=(1, 2), initial=0.0)
+        lengths = self.systems.within.allreduce(lengths, op=MPI.MAX)
+        largest = np.repeat(lengths, len(x) // max(len(lengths), 1))
         leading = np.full(len(x), attention.sees_itself)
         for sums in evaluator.sums(self._acting_weights)[0]:
             mean = sums.moment / sums.partition[:, None]
@@ -149,25 +154,37 @@ class TokenEquation:
         x = self.space.retract(state)
         if not self.comm.allreduce(bool(np.isfinite(x).all()), op=MPI.LAND):
             raise AttentionDomainError("attention: tokens exceed double precision")
-        return attention.prepare(x, self._acting(x), self.space, self._tolerance, self.comm)
+        several = len(self.systems.here) if self.systems.count > 1 else None
+        given = x, self._acting(x, self._prompt), self.space, self._tolerance, self.comm
+        return attention.prepare(*given, systems=several)
 
-    def _acting(self, x: Array) -> Array:
-        """The tokens x with the prompt before them, ``shape=(p + n_local, d)`` on rank 0."""
-        return x if self._prompt is None else np.concatenate([self._prompt, x])
+    def _acting(self, rows: Array, before: Array | None) -> Array:
+        """Rows of the tokens, with those of the prompt before each system's on its first rank."""
+        if before is None:
+            return rows
+        own = self.systems.apart(rows)
+        first = np.broadcast_to(before, (len(own), *before.shape))
+        return np.concatenate([first, own], axis=1).reshape(-1, *rows.shape[1:])
 
-    def _spread(self, points: Array, attention: Attention) -> float:
-        """The largest variance that matters to any token, of all that acts. Collective.
+    def _spreads(self, x: Array, attention: Attention) -> Array:
+        """The largest variance that matters to any token of each system, of all that acts there.
 
         In R^d, where causal tokens see the first points alone, that of all points, of the first
-        half, of the first quarter, ...: in between, it is at most twice as large.
+        half, of the first quarter, ...: in between, it is at most twice as large. Collective.
         """
+        points, systems = self._acting(x, self._prompt), len(self.systems.here)
+        within = self.systems.within
 
-        def of(weights: Array) -> float:
-            return largest_variance(points, weights, self.space, self.comm, attention.normalised)
+        def of(weights: Array) -> Array:
+            given = points, weights, self.space, within, attention.normalised, systems
+            return largest_variances(*given)
 
-        if isinstance(self.space, Sphere) or not attention.causal:
+        count = len(points) // max(systems, 1)
+        counts = within.allgather(count)
+        total = sum(counts)
+        if isinstance(self.space, Sphere) or not attention.causal or total == 0:
             return of(self._acting_weights)
-        counts = self.comm.allgather(len(points))
-        numbers, total = sum(counts[: self.comm.rank]) + np.arange(len(points)), sum(counts)
+        numbers = np.tile(sum(counts[: within.rank]) + np.arange(count), systems)
         firsts = (total >> half for half in range(total.bit_length()))
-        return max(of(np.where(numbers < first, self._acting_weights, 0.0)) for first in firsts)
+        weights = (np.where(numbers < first, self._acting_weights, 0.0) for first in firsts)
+        return np.stack([of(some) for some in weights]).max(axis=0)

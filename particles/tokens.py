@@ -17,6 +17,7 @@ from meanformer.particles.bounded import BoundedSteps
 from meanformer.particles.controlled import ControlledSteps
 from meanformer.particles.equation import TokenEquation
 from meanformer.particles.stochastic import StochasticSteps
+from meanformer.systems import Systems
 from meanformer.threads import blas_for
 
 Integrator = Literal["adaptive", "rk4"]
@@ -35,8 +36,13 @@ class TokenSolver:
     z = e^{-tV} x (arXiv 2305.05465, section 1), and what is integrated is bounded: see
     ``attention.rescaled``.
 
+    Tokens may be those of several systems, which do not see each other: each moves by the attention
+    of its own n tokens, and all of them in the same steps, as long as the one allows that needs the
+    shortest.
+
     Args:
-        points: This rank's tokens, ``shape=(n_local, d)``, in the space.
+        points: This rank's tokens, ``shape=(n_local, d)``, in the space: those of one system after
+            another.
         attention: The model, which may change with time.
         space: Where the tokens live.
         comm: The ranks that share the tokens.
@@ -51,22 +57,25 @@ class TokenSolver:
         temperature: kappa, the strength of the noise, not negative.
         seed: Of the noise, not negative: that of token i in a step depends on the seed, the system,
             i and the step's number alone.
-        system: Which of several systems with one seed, not negative.
+        system: Which of several solvers with one seed, not negative.
+        systems: Of how many systems all ranks' tokens are, of as many each. Of several, a rank has
+            whole ones, and the model gives each its own values, if it has such.
         prompt: The y_k, ``shape=(p, d)``, in the space and the same on every rank; None for none.
 
     Attributes:
-        number: Tokens on all ranks.
+        number: n, the tokens of each system.
+        systems: Which systems there are, and which of them are here.
         numbers: Global numbers of this rank's tokens, ``shape=(n_local,)``.
         points: This rank's tokens, ``shape=(n_local, d)``.
-        weights: 1/number for each, ``shape=(n_local,)``.
+        weights: 1/n for each, ``shape=(n_local,)``.
         time: Time reached, dimensionless.
 
     Raises:
-        ValueError: On every rank, if there is no token, tokens of any rank are not in the space,
-            the step is not positive, the tolerance is out of range, the temperature is negative or
-            not finite, the variables are rescaled on a sphere, with a law that is not normalised,
-            with a drift, with noise or with a prompt, noise comes with an integrator that knows
-            none, or the prompt is not in the space.
+        ValueError: On every rank, if there is no token, tokens of any rank are not in the space
+            or not those of whole systems, the step is not positive, the tolerance is out of range,
+            the temperature is negative or not finite, the variables are rescaled on a sphere, with
+            a law that is not normalised, with a drift, with noise or with a prompt, noise comes
+            with an integrator that knows none, or the prompt is not in the space.
     """
 
     def __init__(
@@ -84,6 +93,7 @@ class TokenSolver:
         seed: int = 0,
         system: int = 0,
         prompt: Array | None = None,
+        systems: int = 1,
     ) -> None:
         """Take the initial positions. Collective."""
         self.comm, self.space = comm, space
@@ -91,23 +101,24 @@ class TokenSolver:
         self._check(step, tolerance, rescaled)
         self._check_integrator(integrator, temperature, rescaled)
         self._check_prompt(prompt, rescaled)
-        counts = comm.allgather(len(points))
-        self.number, first = sum(counts), sum(counts[: comm.rank])
-        self.numbers = first + np.arange(len(points))
-        if self.number == 0:
-            raise ValueError("tokens: there must be at least one")
-        self.weights = np.full(len(points), 1 / self.number)
+        self.systems = Systems(comm, len(self.points), systems)
+        self.number = self.systems.number
+        self.numbers = self.systems.first + np.arange(len(self.points))
+        self.weights = np.full(len(self.points), 1 / self.number)
+        if systems > 1:
+            attention = attention.for_systems(self.systems.here)
         self.time = 0.0
         self._rescaled = Rescaled(attention, space.dimension) if rescaled else None
         self._state = self.points
-        self._multiplications = self.number * (self.number + space.dimension) * space.dimension
+        multiplications = self.number * (self.number + space.dimension) * space.dimension
+        self._multiplications = multiplications * len(self.systems.here)
         self._steps: ControlledSteps | BoundedSteps
         model, accuracy = self._rescaled or attention, min(_TOLERANCE, _SHARE * tolerance)
         self._equation = equation = TokenEquation(
-            model, space, self.weights, comm, accuracy, temperature, prompt
+            model, space, self.weights, self.systems, accuracy, temperature, prompt
         )
         if temperature > 0:
-            self._steps = StochasticSteps(equation, step, first, seed, system)
+            self._steps = StochasticSteps(equation, step, self.systems.first, seed, system)
         elif integrator == "rk4":
             self._steps = BoundedSteps(equation, step)
         else:
@@ -150,8 +161,8 @@ class TokenSolver:
     def attention_matrix(self) -> Array:
         """The attention matrix P of every head, ``shape=(h, n_local, n)``. Collective.
 
-        Rows are this rank's, and columns all tokens in the order of their numbers, after those of a
-        prompt. It is that of x, also where tokens are z.
+        Rows are this rank's, and columns all tokens of their system in the order of their numbers,
+        after those of a prompt. It is that of x, also where tokens are z.
 
         Raises:
             AttentionDomainError: If the velocity is undefined at a token.
@@ -170,9 +181,9 @@ class TokenSolver:
         return self._equation.leaders(self._state, self.time)
 
     def mass(self) -> float:
-        """Sum of the weights over all ranks; nan if a token is not finite. Collective."""
+        """Mean of the systems' masses; nan if a token of any is not finite. Collective."""
         share = float(self.weights.sum()) if np.all(np.isfinite(self.points)) else np.nan
-        return float(self.comm.allreduce(share))
+        return float(self.comm.allreduce(share)) / self.systems.count
 
     def arrays(self) -> dict[str, Array]:
         """What a solver of the same problem needs to go on; rows go with ``numbers``."""

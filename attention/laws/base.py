@@ -122,28 +122,31 @@ class Law(ABC):
         return PointFactors(problem.log_factors)
 
     @abstractmethod
-    def rate(self, head: Head, spread: float) -> float:
+    def rate(self, head: Head, spread: Array) -> Array | float:
         """A bound of the velocity's derivative on the unit sphere, over |V| and ``size``.
 
         It is per unit of time, and not negative. In R^d, it is an estimate. The spread is the
-        measure's largest variance; 1 on the unit sphere.
+        largest variance of each of several measures, ``shape=(systems,)``; 1 on the unit sphere.
         """
 
-    def size(self, mass: float, partition: Array, log_scale: Array) -> float:
+    def size(self, mass: float, partition: Array, log_scale: Array) -> Array | float:
         """How large the weights of all points can be together; 1 for a normalised law.
+
+        Of each system, ``shape=(systems,)``, or of all of them.
 
         Args:
             mass: Sum of the absolute weights of the measure, by which they are at most so large
                 for a kernel that is at most 1.
-            partition: Z e^{-log_scale} at the targets, ``shape=(m,)``.
-            log_scale: ``shape=(m,)``.
+            partition: Z e^{-log_scale} at the targets, ``shape=(systems, m)``.
+            log_scale: ``shape=(systems, m)``.
         """
         return 1.0 if self.normalised else mass
 
-    def energy(self, own: OwnSums) -> float:
-        """The interaction energy of one head, for an energetic law. Collective.
+    def energy(self, own: OwnSums) -> Array:
+        """The interaction energy of one head, for an energetic law, ``shape=()``. Collective.
 
-        It is the same on every rank; infinite beyond double precision.
+        It is the same on every rank; infinite beyond double precision. Of several systems it is
+        that of each here, ``shape=(systems,)``.
         """
         raise NotImplementedError(f"{type(self).__name__} has no energy")
 
@@ -186,9 +189,15 @@ class Law(ABC):
         """
         return None
 
-    def _logits(self, head: Head, spread: float) -> float:
+    def _logits(self, head: Head, spread: Array) -> Array:
         """|A| times the spread."""
         return abs(self.beta) * spectral_norm(head.product) * spread
+
+
+def form(matrix: Array, vectors: Array) -> Array:
+    """<M y, y> of one vector or several, ``shape=(..., d)`` to ``shape=(...)``."""
+    values: Array = (vectors * times(vectors, matrix.T)).sum(axis=-1)
+    return values
 
 
 def squares(points: Array, matrix: Array) -> Array:

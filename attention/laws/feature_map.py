@@ -30,7 +30,7 @@ class FeatureMap(Law):
     kernel = Features(log_features)
     has_log_partition = True
 
-    def rate(self, head: Head, spread: float) -> float:
+    def rate(self, head: Head, spread: Array) -> Array | float:
         """|beta| |Q| and the square root of the spread: weights vary at most that fast.
 
         The average v = V E[y] has the derivative V Cov[y, g] with g = beta Q^T s the gradient of
@@ -38,7 +38,7 @@ class FeatureMap(Law):
         up to 1 and 0 < phi' <= phi: |s| <= 1. So |Cov[y, g]| is at most |beta| |Q| times the
         standard deviation of y. Projection adds 2 |v|.
         """
-        return abs(self.beta) * spectral_norm(head.matrices[0]) * float(np.sqrt(spread)) + 2
+        return abs(self.beta) * spectral_norm(head.matrices[0]) * np.sqrt(spread) + 2
 
     def is_isotropic(self, head: Head) -> bool:
         """Features are those of components."""

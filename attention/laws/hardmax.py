@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from meanformer.arrays import Array
 from meanformer.attention.backends.kernels import Indicator
 from meanformer.attention.heads import Head
 from meanformer.attention.laws.base import Law
@@ -29,6 +30,6 @@ class Hardmax(Law):
         """Maximisers know the sign of beta only."""
         return float(np.sign(self.beta))
 
-    def rate(self, head: Head, spread: float) -> float:
+    def rate(self, head: Head, spread: Array) -> Array | float:
         """The velocity is constant between jumps; projection and V remain."""
         return 2.0

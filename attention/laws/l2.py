@@ -6,7 +6,7 @@ import numpy as np
 
 from meanformer.arrays import Array
 from meanformer.attention.heads import Head
-from meanformer.attention.laws.base import Affine, squares
+from meanformer.attention.laws.base import Affine, form, squares
 from meanformer.attention.laws.own_sums import OwnSums
 from meanformer.attention.laws.softmax import Softmax
 from meanformer.attention.matrices import full, multiple_of_identity, times
@@ -32,7 +32,7 @@ class L2(Softmax):
         """-beta |Qx|^2."""
         return -self.beta * squares(targets, query)
 
-    def rate(self, head: Head, spread: float) -> float:
+    def rate(self, head: Head, spread: Array) -> Array | float:
         """That of softmax with 2 A."""
         return 2 * self._logits(head, spread) + 2
 
@@ -86,10 +86,9 @@ class L2(Softmax):
         log_mass = (np.linalg.slogdet(shrink)[1] - mean @ curb @ moved) / 2
         return moved, shrink @ covariance, float(log_mass)
 
-    def _limit(self, own: OwnSums) -> float:
+    def _limit(self, own: OwnSums) -> Array:
         """Minus half of iint |Qx-Ky|^2 mu mu."""
         query, key, _ = own.head.matrices
-        mass = float(own.integral(np.ones(len(own.points))))
-        both = sum(float(own.integral(squares(own.points, m))) for m in (query, key))
-        mean = own.integral(own.points)
-        return float(mean @ times(own.head.product, mean)) - mass * both / 2
+        mass = own.integral(np.ones(len(own.points)))
+        both = own.integral(squares(own.points, query) + squares(own.points, key))
+        return form(own.head.product, own.integral(own.points)) - mass * both / 2

@@ -20,15 +20,15 @@ class Linear(Law):
     energetic = True
     moves_by_matrices = True
 
-    def rate(self, head: Head, spread: float) -> float:
+    def rate(self, head: Head, spread: Array) -> Array | float:
         """The velocity and its derivative are at most |V| |A|."""
         return 3 * self._logits(head, spread)
 
-    def energy(self, own: OwnSums) -> float:
+    def energy(self, own: OwnSums) -> Array:
         """1/(4 beta) iint <Ax,y>^2 mu mu."""
         product = own.head.product
         left, right = (times(matrix, own.second_moments) for matrix in (product, product.T))
-        return self.beta * float(np.trace(left @ right)) / 4
+        return self.beta * np.trace(left @ right, axis1=-2, axis2=-1) / 4
 
     def pull(self, own: OwnSums) -> Array:
         """K^T Q int y <Ax,y> mu(dy)."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from meanformer.arrays import Array
 from meanformer.attention.backends.backend import Sums
+from meanformer.attention.backends.direct.systems import apart
 from meanformer.attention.heads import Head
 
 
@@ -19,7 +20,8 @@ class OwnSums:
     """A head's sums over a measure at this rank's points.
 
     Points have the ``shape=(n, d)``, weights ``(n,)``, and Sinkhorn's potential g, which is None
-    for other laws, ``(n,)``.
+    for other laws, ``(n,)``. With ``systems`` they are those of as many measures, one after
+    another, and integrals have an axis in front for these.
     """
 
     head: Head
@@ -28,6 +30,7 @@ class OwnSums:
     points: Array
     weights: Array
     comm: MPI.Comm
+    systems: int | None = None
 
     @cached_property
     def scale(self) -> Array:
@@ -43,5 +46,8 @@ class OwnSums:
 
     def integral(self, values: Array) -> Array:
         """The integral of f mu(dy) of values at the points, ``shape=(n, ...)``. Collective."""
-        share = np.asarray(np.tensordot(self.weights, values, axes=1), dtype=float)
-        return self.comm.allreduce(share)
+        if self.systems is None:
+            share = np.asarray(np.tensordot(self.weights, values, axes=1), dtype=float)
+            return self.comm.allreduce(share)
+        weights, values = (apart(rows, self.systems) for rows in (self.weights, values))
+        return np.einsum("sn,sn...->s...", weights, values)

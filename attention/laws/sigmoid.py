@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from meanformer.arrays import Array
 from meanformer.attention.backends.kernels import Logistic
 from meanformer.attention.heads import Head
 from meanformer.attention.laws.base import Law
@@ -22,6 +23,6 @@ class Sigmoid(Law):
         """s(<Ax,y> + c)."""
         return Logistic(self.offset)
 
-    def rate(self, head: Head, spread: float) -> float:
+    def rate(self, head: Head, spread: Array) -> Array | float:
         """The slope of s is at most 1/4, and s at most 1."""
         return self._logits(head, spread) / 4 + 2

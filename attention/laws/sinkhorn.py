@@ -42,13 +42,13 @@ class Sinkhorn(Softmax):
             _, columns = choose(turned, choice)
         return Potential(rows, columns, max(problem.tolerance, _ROUND_OFF), problem.comm)
 
-    def energy(self, own: OwnSums) -> float:
+    def energy(self, own: OwnSums) -> Array:
         """-1/(2 beta) int (f+g) mu, where f = g (arXiv 2110.11773)."""
         if self.beta == 0:
             return self._limit(own)
         assert own.potential is not None
         minus_other = np.log(own.sums.partition) + own.sums.log_scale  # log Z = -f
-        return float(own.integral(minus_other - own.potential)) / (2 * self.beta)
+        return own.integral(minus_other - own.potential) / (2 * self.beta)
 
     def pull(self, own: OwnSums) -> Array:
         """K^T Q int y e^{f(x)+g(y)+<Ax,y>} mu(dy)."""

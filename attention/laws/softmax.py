@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from meanformer.arrays import Array
 from meanformer.attention.backends.kernels import Exponential
 from meanformer.attention.heads import Head
-from meanformer.attention.laws.base import Affine, Law
+from meanformer.attention.laws.base import Affine, Law, form
 from meanformer.attention.laws.own_sums import OwnSums
 from meanformer.attention.matrices import full, times
 
@@ -21,17 +19,17 @@ class Softmax(Law):
     energetic = True
     has_log_partition = True
 
-    def rate(self, head: Head, spread: float) -> float:
+    def rate(self, head: Head, spread: Array) -> Array | float:
         """V Cov[y] A is the derivative of an average, and projection adds 2 |v|."""
         return self._logits(head, spread) + 2
 
-    def energy(self, own: OwnSums) -> float:
+    def energy(self, own: OwnSums) -> Array:
         """1/(2 beta) iint e^{<Ax,y>} mu mu (arXiv 2312.10794, section 3), or its limit."""
         if self.beta == 0:
             return self._limit(own)
         with np.errstate(over="ignore"):
-            share = float(own.integral(own.sums.partition * own.scale))
-        return share / (2 * self.beta) if np.isfinite(share) else math.copysign(np.inf, self.beta)
+            share = own.integral(own.sums.partition * own.scale)
+        return np.where(np.isfinite(share), share, np.inf) / (2 * self.beta)
 
     def pull(self, own: OwnSums) -> Array:
         """K^T Q int y e^{<Ax,y>} mu(dy)."""
@@ -54,7 +52,6 @@ class Softmax(Law):
         logarithm: Array = tilt @ mean + np.einsum("ij,ij->i", tilt @ covariance, tilt) / 2
         return logarithm
 
-    def _limit(self, own: OwnSums) -> float:
+    def _limit(self, own: OwnSums) -> Array:
         """Half of <K^T Q m, m>, m the mean: the limit at beta = 0 of the energy less a constant."""
-        mean = own.integral(own.points)
-        return float(mean @ times(own.head.product, mean)) / 2
+        return form(own.head.product, own.integral(own.points)) / 2

@@ -15,9 +15,10 @@ class Unnormalised(Softmax):
 
     normalised = False
 
-    def size(self, mass: float, partition: Array, log_scale: Array) -> float:
+    def size(self, mass: float, partition: Array, log_scale: Array) -> Array:
         """The largest Z."""
-        return float((np.abs(partition) * np.exp(log_scale)).max(initial=0.0))
+        largest: Array = (np.abs(partition) * np.exp(log_scale)).max(axis=1, initial=0.0)
+        return largest
 
     def affine(self, head: Head, mean: Array, covariance: Array) -> Affine | None:
         """Normal distributions do not stay normal."""

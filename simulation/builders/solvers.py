@@ -7,6 +7,8 @@ from functools import partial
 
 from meanformer.mpi import MPI
 
+import numpy as np
+
 from meanformer.arrays import Array
 from meanformer.attention import Model, Rescaled
 from meanformer.attention.laws import LAWS
@@ -56,7 +58,7 @@ def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
             seed=case.particles.seed,
             prompt=case.prompt.load(case.space.kind) if case.prompt else None,
         )
-        state.tokens = solver(initial_tokens(case, comm))
+        state.tokens = solver(initial_tokens(case, comm), systems=case.particles.systems)
     if case.compare is not None:
         assert state.density is not None and state.tokens is not None
         wanted = [METRICS[name] for name in METRICS if name in (case.compare.metrics or ())]
@@ -70,12 +72,17 @@ def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
 
 
 def initial_tokens(case: Case, comm: MPI.Intracomm) -> Array:
-    """This rank's share of the tokens of a case with ``[particles]`` at t = 0, ``shape=(n, d)``."""
+    """This rank's share of the tokens of a case with ``[particles]`` at t = 0, ``shape=(n, d)``.
+
+    Systems are those of as many draws, or each starts from the tokens given.
+    """
     assert case.particles is not None
-    number, seed = case.particles.number, case.particles.seed
+    number, systems = case.particles.number, case.particles.systems
     if isinstance(case.initial, Tokens):
-        return case.initial.load(case.space.kind)[share_of(number, comm)]
-    return sample_tokens(initial_measure(case.initial, case.space.dimension), number, seed, comm)
+        tokens, mine = case.initial.load(case.space.kind), share_of(number, comm, systems)
+        return tokens[np.arange(mine.start, mine.stop) % number]
+    measure = initial_measure(case.initial, case.space.dimension)
+    return sample_tokens(measure, number, case.particles.seed, comm, systems)
 
 
 def _check_growth(case: Case, model: Model) -> None:

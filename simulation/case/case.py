@@ -164,6 +164,8 @@ class Case(Table):
             return None
         noise, initial = info.data.get("noise"), info.data.get("initial")
         attention = info.data.get("attention")
+        if particles.systems > 1:
+            cls._check_systems(particles.systems, info)
         if noise is not None and noise.temperature > 0:
             if particles.integrator is not None:
                 raise refusal(
@@ -180,6 +182,23 @@ class Case(Table):
             need = f"must be {initial.number}, the number of tokens given, or left out"
             raise refusal(f"{particles.number} is not allowed; {need}", "number")
         return particles.model_copy(update={"number": initial.number})
+
+    @staticmethod
+    def _check_systems(systems: int, info: ValidationInfo) -> None:
+        """Refuse several systems beside a density, or where they would have z of their own."""
+        space, attention = info.data.get("space"), info.data.get("attention")
+        if info.data.get("pde") is not None:
+            need = "must be 1 with [pde], or leave [pde] out"
+        elif (
+            space is not None
+            and space.rescaled
+            and attention is not None
+            and attention.random_values is not None
+        ):
+            need = "must be 1 with space.rescaled = true and attention.random_values"
+        else:
+            return
+        raise refusal(f"{systems} is not allowed; {need}", "systems")
 
     @field_validator("time", mode="after")
     @classmethod

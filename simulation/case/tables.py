@@ -124,9 +124,11 @@ class ParticlesTable(Table):
 
     number: int = Field(default=20000, ge=1, le=10**9)
     """How many; that of the given tokens where ``initial.kind = "tokens"``."""
+    systems: int = Field(default=1, ge=1, le=10**9)
+    """How many systems of so many tokens, which do not see each other: see [below](#systems)."""
     seed: int = Field(default=0, ge=0)
-    """Of every random number: those of token i depend on the seed and i alone, those of noise also
-    on the number of the step."""
+    """Of every random number: those of token i, counted through all systems, depend on the seed and
+    i alone, those of noise also on the number of the step."""
     sampling: Literal["iid"] = "iid"
     """Independent draws from the initial measure."""
     integrator: Integrator | None = None
