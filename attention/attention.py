@@ -275,8 +275,9 @@ class Attention:
         An average v = V E[y] whose weights are e^{<Ax,y>} has the derivative V Cov[y] A, and
         projection adds 2 |v|, so that |Dv| <= |V| (|A| + 2); ``Law.rate`` and ``Law.size`` say what
         other laws make of it. In R^d, where no bound holds, |A| times the largest variance of the
-        measure is an estimate, and 2 |V| leaves room for points that move with V. A drift adds its
-        own bound (``Drift.rate``).
+        measure is an estimate, and 2 |V| leaves room for points that move with V. Of relative
+        values, -Z V x adds 2 |V| under a normalised law, where Z is 1, and no more than the rest
+        has under another. A drift adds its own bound (``Drift.rate``).
 
         Args:
             field: Values at this rank's targets, of one system after another.
@@ -292,7 +293,10 @@ class Attention:
         bounds = np.full(systems, self.drift.rate(space) if self.drift else 0.0)
         for head, *scaled in zip(self.all_heads, field.partition, field.log_scale, strict=True):
             size = rule.size(field.mass, *(apart(rows, systems) for rows in scaled))
-            bounds += spectral_norms(head.matrices[2]) * rule.rate(head, spreads) * size
+            rates = rule.rate(head, spreads)
+            if self.relative:
+                rates = rates + (2.0 if rule.normalised else rates)
+            bounds += spectral_norms(head.matrices[2]) * rates * size
         return bounds
 
 

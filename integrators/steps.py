@@ -7,6 +7,8 @@ import math
 from meanformer.errors import SolverError
 
 _MOST_STEPS = 1e7
+# Numbers that are the same to this share of them are so for whoever wrote them.
+_SAME = 1e-9
 
 
 class StepTooSmallError(SolverError):
@@ -28,3 +30,9 @@ def equal_steps(remaining: float, largest: float) -> int:
         raise StepTooSmallError(f"steps of {largest:.3g} are too small to go on by {remaining:.3g}")
     # A ratio that is whole up to round-off needs no further step.
     return max(1, math.ceil(ratio - 1e-9))
+
+
+def is_multiple(length: float, step: float) -> bool:
+    """Whether a positive length is a whole multiple of a step, at least one, to 1e-9 of it."""
+    count = max(1, round(length / step))
+    return abs(length - count * step) <= _SAME * length

@@ -14,6 +14,7 @@ from meanformer.arrays import Array
 from meanformer.attention import (
     Attention,
     AttentionDomainError,
+    Euclidean,
     Evaluator,
     Field,
     Model,
@@ -104,14 +105,27 @@ class TokenEquation:
             self._known = state, time, field.velocity, bound
         return self._known[2:]
 
-    def field(self, state: Array, attention: Attention) -> Field:
+    def output(self, state: Array, attention: Attention) -> Array:
+        """The velocity before projection on tangent spaces, ``shape=(n_local, d)``. Collective.
+
+        It is that of one step: see ``forget``. Errors are those of ``field``.
+        """
+        self.forget()
+        return self.field(state, attention, Euclidean(self.space.dimension)).velocity
+
+    def field(self, state: Array, attention: Attention, space: Space | None = None) -> Field:
         """What attention says at the tokens brought to the space. Collective.
+
+        Args:
+            state: u, ``shape=(n_local, d)``.
+            attention: The present model.
+            space: To whose tangent spaces the velocity is projected; None for that of the tokens.
 
         Raises:
             AttentionDomainError: On every rank, if it is undefined at a token of any.
         """
         began = perf_counter()
-        evaluator = self._prepared(state, attention)
+        evaluator = self._prepared(state, attention, space)
         evaluator.warm(self._evaluator)
         field = evaluator(self._acting_weights)
         self._evaluator = evaluator
@@ -149,13 +163,16 @@ class TokenEquation:
             leading &= sums.partition * np.exp(sums.log_scale) < 1.5 * self.weights
         return leading
 
-    def _prepared(self, state: Array, attention: Attention) -> Evaluator:
+    def _prepared(
+        self, state: Array, attention: Attention, space: Space | None = None
+    ) -> Evaluator:
         """Attention at the tokens brought to the space. Collective; errors as for ``field``."""
         x = self.space.retract(state)
         if not self.comm.allreduce(bool(np.isfinite(x).all()), op=MPI.LAND):
             raise AttentionDomainError("attention: tokens exceed double precision")
         several = len(self.systems.here) if self.systems.count > 1 else None
-        given = x, self._acting(x, self._prompt), self.space, self._tolerance, self.comm
+        space = space or self.space
+        given = x, self._acting(x, self._prompt), space, self._tolerance, self.comm
         return attention.prepare(*given, systems=several)
 
     def _acting(self, rows: Array, before: Array | None) -> Array:

@@ -11,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from meanformer.arrays import Array
-from meanformer.attention import Euclidean, Model, Space
+from meanformer.attention import Euclidean, Model, Space, Sphere
 from meanformer.attention.rescaled import Rescaled
 from meanformer.particles.bounded import BoundedSteps
 from meanformer.particles.controlled import ControlledSteps
 from meanformer.particles.equation import TokenEquation
+from meanformer.particles.layers import LayerSteps, Normalisation
 from meanformer.particles.stochastic import StochasticSteps
 from meanformer.systems import Systems
 from meanformer.threads import blas_for
 
-Integrator = Literal["adaptive", "rk4"]
+Integrator = Literal["adaptive", "rk4", "layers"]
 # Attention is more accurate than steps by this factor.
 _SHARE = 1e-2
 _TOLERANCE = 1e-10
@@ -51,8 +52,11 @@ class TokenSolver:
             the classical Runge-Kutta method in steps that end at the times asked for, by ``step``
             or ``Attention.rate_bound``. None is the former, or with noise steps of Heun's
             method, of second order in law, whose lengths are chosen as those of the latter.
+            "layers" are those of a transformer, each a step of exactly ``step``: see
+            ``particles.layers``. They only go to multiples of it.
         tolerance: Of the adaptive integrator: the error that a step may add, over the spread of
             the tokens (1 on the sphere), from 1e-13 to 1e-2, dimensionless.
+        normalisation: Of layers on a sphere: "post", "pre", "peri" or "ngpt"; None is the first.
         rescaled: Whether tokens are z.
         temperature: kappa, the strength of the noise, not negative.
         seed: Of the noise, not negative: that of token i in a step depends on the seed, the system,
@@ -75,7 +79,8 @@ class TokenSolver:
             or not those of whole systems, the step is not positive, the tolerance is out of range,
             the temperature is negative or not finite, the variables are rescaled on a sphere, with
             a law that is not normalised, with a drift, with noise or with a prompt, noise comes
-            with an integrator that knows none, or the prompt is not in the space.
+            with an integrator that knows none, the prompt is not in the space, layers come without
+            a step or in rescaled variables, or a normalisation without layers of a sphere.
     """
 
     def __init__(
@@ -88,6 +93,7 @@ class TokenSolver:
         *,
         integrator: Integrator | None = None,
         tolerance: float = 1e-6,
+        normalisation: Normalisation | None = None,
         rescaled: bool = False,
         temperature: float = 0.0,
         seed: int = 0,
@@ -101,6 +107,7 @@ class TokenSolver:
         self._check(step, tolerance, rescaled)
         self._check_integrator(integrator, temperature, rescaled)
         self._check_prompt(prompt, rescaled)
+        self._check_layers(integrator, step, normalisation, rescaled)
         self.systems = Systems(comm, len(self.points), systems)
         self.number = self.systems.number
         self.numbers = self.systems.first + np.arange(len(self.points))
@@ -112,7 +119,7 @@ class TokenSolver:
         self._state = self.points
         multiplications = self.number * (self.number + space.dimension) * space.dimension
         self._multiplications = multiplications * len(self.systems.here)
-        self._steps: ControlledSteps | BoundedSteps
+        self._steps: ControlledSteps | BoundedSteps | LayerSteps
         model, accuracy = self._rescaled or attention, min(_TOLERANCE, _SHARE * tolerance)
         self._equation = equation = TokenEquation(
             model, space, self.weights, self.systems, accuracy, temperature, prompt
@@ -121,6 +128,11 @@ class TokenSolver:
             self._steps = StochasticSteps(equation, step, self.systems.first, seed, system)
         elif integrator == "rk4":
             self._steps = BoundedSteps(equation, step)
+        elif integrator == "layers":
+            assert step is not None
+            default: Normalisation | None = "post" if isinstance(space, Sphere) else None
+            self._steps = LayerSteps(equation, step, normalisation or default)
+            self._move(space.retract(self.points), 0.0)  # lengths start at 1
         else:
             self._steps = ControlledSteps(equation, tolerance, step or np.inf)
 
@@ -138,7 +150,7 @@ class TokenSolver:
     def automatic_step(self) -> float:
         """The longest safe step when the last one began; infinite before the first.
 
-        Of the adaptive integrator, the length of that step.
+        Of the adaptive integrator, the length of that step; of layers, theirs.
         """
         return self._steps.length
 
@@ -149,6 +161,8 @@ class TokenSolver:
 
     def velocity(self) -> Array:
         """The velocity at the present tokens, ``shape=(n_local, d)``. Collective.
+
+        Of layers it is that of the flow that attention has in continuous time.
 
         Raises:
             AttentionDomainError: If it is undefined at a token.
@@ -205,6 +219,8 @@ class TokenSolver:
             StepTooSmallError: If the step is too small to go on.
             ToleranceError: If no step is short enough for the tolerance.
             RescalingError: If e^{tV} exceeds double precision.
+            NormalisationError: If a layer leaves a token without a direction.
+            ValueError: If ``until``, or a change of the model, is within a layer.
         """
         with blas_for(self._multiplications):
             self._move(*self._steps.go_on(self._state, self.time, until))
@@ -213,6 +229,8 @@ class TokenSolver:
         self._state, self.time, self.points = state, time, state
         if self._rescaled is not None:
             self.points = self._rescaled.during(time).rescaled(state, time)
+        elif isinstance(self._steps, LayerSteps):
+            self.points = self.space.retract(state)
 
     @staticmethod
     def _check_integrator(integrator: str | None, temperature: float, rescaled: bool) -> None:
@@ -243,6 +261,23 @@ class TokenSolver:
             raise ValueError(
                 f"tokens: prompt must have shape (p, {dimension}), each row a point of the space"
             )
+
+    def _check_layers(
+        self,
+        integrator: str | None,
+        step: float | None,
+        normalisation: str | None,
+        rescaled: bool,
+    ) -> None:
+        on_sphere = isinstance(self.space, Sphere)
+        allowed = get_args(Normalisation) if integrator == "layers" and on_sphere else ()
+        if normalisation is not None and normalisation not in allowed:
+            need = f"allowed: {', '.join(allowed)}" if allowed else "it is of layers on spheres"
+            raise ValueError(f"tokens: normalisation is {normalisation!r}; {need}")
+        if integrator == "layers" and step is None:
+            raise ValueError("tokens: step is None; it must be a number, the length of a layer")
+        if integrator == "layers" and rescaled:
+            raise ValueError("tokens: rescaled is True; it must be False with layers")
 
     def _check(self, step: float | None, tolerance: float, rescaled: bool) -> None:
         """Check the other arguments. Collective."""

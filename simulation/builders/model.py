@@ -43,7 +43,10 @@ def _attention(table: AttentionTable, layer: HeadsTable, drift: Drift | None) ->
     own = {
         name: getattr(table, name) for name in table.given((*PARAMETERS, "sees_itself", "decay"))
     }
-    return Attention(table.law, table.beta, heads=heads, drift=drift, causal=table.causal, **own)
+    return Attention(
+        table.law, table.beta, heads=heads, relative=table.relative, drift=drift,
+        causal=table.causal, **own,
+    )  # fmt: skip
 
 
 def _drift(table: DriftTable | None, dimension: int) -> Drift | None:

@@ -44,7 +44,8 @@ def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
         scheme = DgScheme(case, attention, step, comm)
         state.density = scheme.solver
     if case.particles is not None:
-        _check_growth(case, attention)
+        if case.particles.integrator != "layers":
+            _check_growth(case, attention)
         solver = partial(
             TokenSolver,
             attention=attention,
@@ -53,6 +54,7 @@ def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
             step=step,
             integrator=case.particles.integrator,
             tolerance=case.particles.tolerance,
+            normalisation=case.particles.normalisation,
             rescaled=case.space.rescaled,
             temperature=case.noise.temperature,
             seed=case.particles.seed,
@@ -88,14 +90,16 @@ def initial_tokens(case: Case, comm: MPI.Intracomm) -> Array:
 def _check_growth(case: Case, model: Model) -> None:
     """Refuse runs of tokens that would leave double precision by their values alone.
 
-    A drift may hold them back, or drive them on: with one, the run itself must tell.
+    A drift may hold them back, or drive them on, and so may relative values: with these, the run
+    itself must tell.
 
     Raises:
         CaseError: If e^{tV} does, or e^{-tV} where tokens are rescaled.
     """
     space, end = case.space, case.time.end
-    unknown = case.attention.random_values is not None or case.drift is not None
-    if space.kind == "sphere" or unknown or not LAWS[case.attention.law].normalised:
+    attention = case.attention
+    unknown = attention.random_values is not None or attention.relative or case.drift is not None
+    if space.kind == "sphere" or unknown or not LAWS[attention.law].normalised:
         return
     layers, time, expansion, contraction = Rescaled(model, space.dimension), 0.0, 0.0, 0.0
     while time < end:

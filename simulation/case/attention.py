@@ -110,6 +110,8 @@ class LawTable(Table):
     tie_tolerance: NonNegative | None = None
     r"""Of the hardmax law: logits within this times $\lvert Ax\rvert\max\lvert y\rvert$ of the
     largest are maximal."""
+    relative: bool = False
+    """Values are $V(y-x)$ in place of $Vy$; not in rescaled variables."""
 
     @model_validator(mode="after")
     def _keys_of_the_law(self, info: ValidationInfo) -> Self:
@@ -126,6 +128,10 @@ class LawTable(Table):
             allowed = ", ".join(repr(name) for name, law in LAWS.items() if law.normalised)
             raise refusal(
                 f"{self.law!r} is not allowed with space.rescaled = true; allowed: {allowed}", "law"
+            )
+        if space is not None and space.rescaled and self.relative:
+            raise refusal(
+                "true is not allowed with space.rescaled = true; must be false", "relative"
             )
         return self.with_defaults({one.name: one.default for one in LAWS[self.law].parameters()})
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import tomli_w
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from meanformer.attention.laws import LAWS
+from meanformer.integrators.steps import is_multiple
 from meanformer.simulation.case.attention import MOST_LAYERS, AttentionTable
 from meanformer.simulation.case.drift import DriftTable
-from meanformer.simulation.case.errors import CaseError, explain, refusal
+from meanformer.simulation.case.errors import CaseError, explain, refusal, refuse
 from meanformer.simulation.case.initial import Initial
 from meanformer.simulation.case.reading import apply_overrides, plain, read_toml
 from meanformer.simulation.case.schema import schema_of
@@ -225,6 +226,39 @@ class Case(Table):
         if both and compare is None:
             return CompareTable.model_validate({}, context=info.context)
         return compare
+
+    @model_validator(mode="after")
+    def _layers_are_whole(self) -> Self:
+        """Layers of tokens are steps of exactly ``time.step``: nothing begins or ends in one."""
+        if self.particles is None or self.particles.integrator != "layers":
+            return self
+        if self.pde is not None and self.particles.normalisation not in (None, "post"):
+            raise refusal(
+                f"{self.particles.normalisation!r} is not allowed beside [pde], whose density "
+                "moves as layers do that are many and short with 'post'; must be 'post'",
+                "particles.normalisation",
+            )
+        step = self.time.step
+        if step == "auto":
+            raise refusal(
+                "'auto' is not allowed with particles.integrator = 'layers'; must be a number, the "
+                "length of a layer",
+                "time.step",
+            )
+        lengths = {"time.end": self.time.end, "time.sample_every": self.time.sample_every}
+        for number, one in enumerate(self.attention.layers or ()):
+            lengths[f"attention.layers[{number}].duration"] = one.duration
+        if self.attention.random_values is not None:
+            lengths["attention.random_values.duration"] = self.attention.random_values.duration
+        need = f"must be a multiple of time.step = {step!r}, the length of a layer of tokens"
+        refuse(
+            [
+                (key, f"{length!r} is not allowed; {need}")
+                for key, length in lengths.items()
+                if not is_multiple(length, step)
+            ]
+        )
+        return self
 
 
 def _space_in(data: Mapping[str, Any]) -> SpaceTable | None:

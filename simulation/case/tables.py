@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from meanformer.coupling import METRICS, metrics_on
+from meanformer.particles.layers import Normalisation
 from meanformer.particles.tokens import Integrator
 from meanformer.simulation.case.errors import refusal, refuse
 from meanformer.simulation.case.space import SpaceTable, space_in, space_of
@@ -134,10 +135,33 @@ class ParticlesTable(Table):
     integrator: Integrator | None = None
     """``"adaptive"``, steps by their estimated errors (Dormand-Prince 5(4)), whose lengths do not
     depend on samples; or ``"rk4"``: the classical Runge-Kutta method, in steps by a bound of the
-    velocity's derivative, which is the default of the hardmax law, whose velocity jumps. Left out
-    with noise, where steps by the same bound are those of Heun's method, of second order in law."""
+    velocity's derivative, which is the default of the hardmax law, whose velocity jumps; or
+    ``"layers"``: those of a transformer, see [below](#discrete-layers). Left out with noise, where
+    steps by the bound are those of Heun's method, of second order in law."""
+    normalisation: Normalisation | None = None
+    """Of ``"layers"`` on spheres: see [below](#discrete-layers)."""
     tolerance: float = Field(default=1e-6, ge=1e-13, le=1e-2)
     """Of ``"adaptive"``: the error of one step, over the spread of the tokens (1 on the sphere)."""
+
+    @model_validator(mode="after")
+    def _layers_fit_the_space(self, info: ValidationInfo) -> Self:
+        space = space_in(info)
+        if self.integrator != "layers":
+            need = "must be left out unless integrator = 'layers'"
+            refuse([(key, f"is not allowed; {need}") for key in self.given(["normalisation"])])
+            return self
+        if space is None:
+            return self
+        if space.rescaled:
+            need = "must be another, or left out"
+            raise refusal(
+                f"'layers' is not allowed with space.rescaled = true; {need}", "integrator"
+            )
+        if space.kind == "sphere":
+            return self.with_defaults({"normalisation": "post"})
+        need = "must be left out unless space.kind = 'sphere'"
+        refuse([(key, f"is not allowed; {need}") for key in self.given(["normalisation"])])
+        return self
 
 
 _MOST = {"step": 1e9, "sample_every": 1e6}  # steps and samples of one run
@@ -150,9 +174,9 @@ class TimeTable(Table):
     """The final time; runs start at t = 0."""
     step: Literal["auto"] | Positive = "auto"
     """Of both solvers, or ``"auto"`` to let each choose its own. A number is the longest step,
-    shortened to hit samples evenly, but for adaptive tokens; steps that are too long for the
-    transport scheme to be stable are taken all the same, unless they make a cell mean negative; the
-    first that is more than twice as long as the automatic one is told."""
+    shortened to hit samples evenly, but for adaptive tokens, and of layers the only one; steps that
+    are too long for the transport scheme to be stable are taken all the same, unless they make a
+    cell mean negative; the first that is more than twice as long as the automatic one is told."""
     sample_every: Positive = Field(default=0.1, validate_default=True)
     """Time between samples: rows of the tables and fields; t = 0 and the end always are some."""
 

@@ -36,6 +36,7 @@ class Setting:
         measure: What the density or the tokens are drawn from at t = 0; None for listed tokens.
         has_density: Whether a density is evolved.
         has_prompt: Whether fixed tokens act beside those that move.
+        in_layers: Whether tokens go from layer to layer, not through continuous time.
     """
 
     model: Model
@@ -45,6 +46,7 @@ class Setting:
     measure: Measure | None = None
     has_density: bool = False
     has_prompt: bool = False
+    in_layers: bool = False
 
     @cached_property
     def attention(self) -> Attention:
@@ -103,6 +105,7 @@ class Setting:
             given("there is no drift", self.attention.drift is None),
             given(sees, holds),
             given("there is no prompt", not self.has_prompt),
+            given("time is continuous: tokens do not go in layers", not self.in_layers),
         ]
 
     def not_at_rest(self) -> Hypothesis:
