@@ -139,7 +139,7 @@ class ParticlesTable(Table):
     ``"layers"``: those of a transformer, see [below](#discrete-layers). Left out with noise, where
     steps by the bound are those of Heun's method, of second order in law."""
     normalisation: Normalisation | None = None
-    """Of ``"layers"`` on spheres: see [below](#discrete-layers)."""
+    """Of ``"layers"`` on spheres, ``"post"`` where none is given: see [below](#discrete-layers)."""
     tolerance: float = Field(default=1e-6, ge=1e-13, le=1e-2)
     """Of ``"adaptive"``: the error of one step, over the spread of the tokens (1 on the sphere)."""
 

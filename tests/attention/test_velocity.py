@@ -170,10 +170,11 @@ def test_backends_agree_on_points_that_count_as_unit_vectors(on_sphere, off):
 class TestRateBound:
     @pytest.mark.parametrize("law", LAWS)
     @pytest.mark.parametrize("beta", [-3.0, 1.0, 9.0])
-    def test_bounds_the_derivative_of_the_velocity(self, on_sphere, law, beta):
+    @pytest.mark.parametrize("relative", [False, True])
+    def test_bounds_the_derivative_of_the_velocity(self, on_sphere, law, beta, relative):
         rng = np.random.default_rng(12)
         query, key, value = rng.normal(size=(3, 3, 3))
-        attention = Attention(law, beta, query, key, value)
+        attention = Attention(law, beta, query, key, value, relative=relative)
         points, weights = measure(on_sphere, "two clusters")
         x = on_sphere(13, 60)
         along = Sphere(3).tangent(x, rng.normal(size=x.shape))

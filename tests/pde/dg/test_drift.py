@@ -108,6 +108,34 @@ def test_beside_softmax_in_the_plane(rate):
     assert errors[-1] < 1e-3
 
 
+def test_relative_values_are_a_drift(rate):
+    # An average of V (y - x) is that of V y, less V x.
+    value, common = np.array([[0.8, -0.3], [0.2, 0.6]]), {"query": [[0.4, 0.15], [-0.2, 0.3]]}
+    relative = Attention(value=value, relative=True, **common)
+    exact = exact_solution(
+        Attention(value=value, drift=LinearDrift(-value), **common), NORMAL, 0.2, 0.1
+    )
+    sizes, errors = [12, 24], []
+    for size in sizes:
+        solver = solve("box", relative, NORMAL, 0.2, 2, size, 0.1)
+        errors.append(l2_distance(solver, exact.density))
+        solver.close()
+    assert rate(np.array(errors), sizes) >= 2.6
+    assert errors[-1] < 1e-3
+
+
+@pytest.mark.parametrize("value", [np.eye(3), MATRIX[3]])
+def test_relative_values_are_a_drift_on_spheres(value):
+    start, ends = PoissonKernel((0.1, 0.3, 0.2)), []
+    for model in (
+        Attention(beta=2.0, value=value, relative=True),
+        Attention(beta=2.0, value=value, drift=LinearDrift(-value)),
+    ):
+        solver = DensitySolver(mesh_of("sphere", 1, 1), model, 1, start.density, step=0.05)
+        ends.append(advance(solver, 0.2).values)
+    assert np.abs(ends[0] - ends[1]).max() < 1e-8
+
+
 @pytest.mark.slow
 @pytest.mark.verification
 @pytest.mark.parametrize("temperature", [0.0, 0.1])

@@ -78,6 +78,8 @@ def test_of_tokens_in_space(model, space, names):
         {"model": Attention(heads=(Head(), Head()))},
         {"model": Schedule([Attention(), Attention(value=2.0)])},
         {"model": Attention(drift=LinearDrift(0.1 * np.eye(2)))},
+        {"model": Attention(relative=True)},
+        {"in_layers": True},
     ],
     ids=lambda changed: next(iter(changed)),
 )
@@ -130,6 +132,10 @@ def test_a_value_of_small_positive_part_against_its_norm():
 )
 def test_of_tokens_on_the_sphere(model, names):
     assert applying(setting(model, Sphere(3))) == names
+
+
+def test_none_is_of_layers():
+    assert applying(setting(Attention(beta=2.0), Sphere(3), in_layers=True)) == set()
 
 
 def test_in_a_hemisphere_any_queries_and_keys_will_do():
