@@ -1,1 +1,1 @@
-"""The command ``meanformer reproduce``: figures of arXiv 2305.05465, with what theorems say."""
+"""The command ``meanformer reproduce``: figures of papers, with what theorems say."""

@@ -34,10 +34,9 @@ def add_parser(verbs: Any) -> None:
     """Add the verb to the command line."""
     parser: argparse.ArgumentParser = verbs.add_parser(
         "reproduce",
-        help="reproduce a figure of arXiv 2305.05465, and check what the theorem says",
-        description="Run the tokens of a figure of 'The emergence of clusters in self-attention "
-        "dynamics' (arXiv 2305.05465), alone or under mpirun, draw a picture and a movie, and "
-        "measure what the theorem says of late times.",
+        help="reproduce a figure of a paper, and check what the theorem says",
+        description="Run the tokens of a figure of arXiv 2305.05465 or 2407.01602, alone or under "
+        "mpirun, draw a picture and a movie, and measure what the theorem says of late times.",
         epilog="Exit codes: 0 done, and what the theorem says holds; 2 the command line is wrong, "
         "nothing is written; 3 it does not hold, or the run stopped itself; 4 a signal stopped it.",
     )

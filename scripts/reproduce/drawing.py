@@ -44,6 +44,11 @@ def draw_tokens(axes: Any, recording: Recording, sample: int, colours: Any) -> N
     )
 
 
+def draw_marks(axes: Any, points: Array) -> None:
+    """Draw rings about points of the plane."""
+    axes.scatter(*points.T, s=70, facecolors="none", edgecolors=_INK, linewidths=1.1, zorder=4)
+
+
 def set_limits(axes: Any, positions: Array, equal: bool = True) -> None:
     """Make room for all positions, ``shape=(..., d)``.
 

@@ -1,4 +1,4 @@
-"""What a figure of arXiv 2305.05465 is: its case, what a theorem says of it, and its panels."""
+"""What a figure of a paper is: its case, what a theorem says of it, and its panels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FRAMES = 75
 
 @dataclass(frozen=True, kw_only=True)
 class Figure(ABC):
-    """Tokens of a box in R^d under softmax attention at beta = 1, and what is drawn of them.
+    """Tokens of a box in R^d under attention at beta = 1, and what is drawn of them.
 
     Attributes:
         title: A line for people.
@@ -58,7 +58,7 @@ class Figure(ABC):
 
     @abstractmethod
     def matrices(self, seed: int) -> dict[str, Any]:
-        """The keys query, key and value of ``[attention]`` that are not the identity."""
+        """The keys of ``[attention]`` that are not as by default: softmax and identities."""
 
     @abstractmethod
     def checks(self, recording: Recording) -> list[Deviation]:
@@ -82,19 +82,21 @@ class Figure(ABC):
         Raises:
             CaseError: If the seed is negative.
         """
+        return Case.from_dict(self.tables(name, seed))
+
+    def tables(self, name: str, seed: int) -> dict[str, Any]:
+        """The tables of the case."""
         corner = [self.half_width] * self.dimension
         space = {"kind": "euclidean", "dimension": self.dimension, "rescaled": self.rescaled}
-        return Case.from_dict(
-            {
-                "title": self.title,
-                "space": space,
-                "attention": {"beta": 1.0, **self.matrices(seed)},
-                "initial": {"kind": "box", "lower": [-c for c in corner], "upper": corner},
-                "particles": {"number": self.number, "seed": seed, "tolerance": self.tolerance},
-                "time": {"end": self.end, "sample_every": self.sample_every},
-                "output": {"directory": f"figures/{name}", "fields": ["none"]},
-            }
-        )
+        return {
+            "title": self.title,
+            "space": space,
+            "attention": {"beta": 1.0, **self.matrices(seed)},
+            "initial": {"kind": "box", "lower": [-c for c in corner], "upper": corner},
+            "particles": {"number": self.number, "seed": seed, "tolerance": self.tolerance},
+            "time": {"end": self.end, "sample_every": self.sample_every},
+            "output": {"directory": f"figures/{name}", "fields": ["none"]},
+        }
 
 
 def ratio(part: float, whole: float) -> float:

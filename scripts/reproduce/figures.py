@@ -2,6 +2,7 @@
 
 from meanformer.scripts.reproduce.boolean import Boolean
 from meanformer.scripts.reproduce.figure import Figure
+from meanformer.scripts.reproduce.hardmax import Hardmax
 from meanformer.scripts.reproduce.hyperplanes import Hyperplanes
 from meanformer.scripts.reproduce.low_rank import LowRank
 from meanformer.scripts.reproduce.polytopes import Polytope, Prism
@@ -102,5 +103,35 @@ FIGURES: dict[str, Figure] = {
         shown=(0.0, 2.0, 4.0, 6.0, 11.0),
         half_width=1.0,
         tolerance=1e-4,
+    ),
+    "hardmax": Hardmax(
+        title="Hardmax layers, A = I: tokens go to leaders",
+        number=60,
+        dimension=2,
+        end=15.0,
+        sample_every=0.5,
+        shown=(0.0, 0.5, 2.0, 15.0),
+        matrix=((1.0, 0.0), (0.0, 1.0)),
+        alpha=1.0,
+    ),
+    "hardmax-tilted": Hardmax(
+        title="Hardmax layers, A with eigenvectors (1, 1) and (1, -1)",
+        number=60,
+        dimension=2,
+        end=15.0,
+        sample_every=0.5,
+        shown=(0.0, 0.5, 2.0, 15.0),
+        matrix=((1.0, 0.7), (0.7, 1.0)),
+        alpha=1.0,
+    ),
+    "hardmax-flat": Hardmax(
+        title="Hardmax layers, A = diag(1, 0.02): one direction decides",
+        number=60,
+        dimension=2,
+        end=15.0,
+        sample_every=0.5,
+        shown=(0.0, 0.5, 2.0, 15.0),
+        matrix=((1.0, 0.0), (0.0, 0.02)),
+        alpha=1.0,
     ),
 }

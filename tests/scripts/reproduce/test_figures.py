@@ -144,6 +144,48 @@ class TestLowRank:
         assert hold(self.figure.checks(of_matrices(np.eye(40), np.eye(40)[::-1]))) == [False]
 
 
+class TestHardmax:
+    figure = FIGURES["hardmax"]
+    # The corners lead; two tokens follow the first.
+    tokens = np.concatenate([SQUARE, 0.8 * SQUARE[:1], 0.5 * SQUARE[:1]])
+
+    def after(self, *moves):
+        moved = self.tokens.copy()
+        for token, place in moves:
+            moved[token] = place
+        return moved
+
+    def end(self, *moves):
+        return self.after((4, SQUARE[0]), (5, SQUARE[0]), *moves)
+
+    def test_leaders(self):
+        assert self.figure.leaders(self.tokens).tolist() == [True] * 4 + [False] * 2
+
+    def test_followers_that_arrive(self):
+        assert hold(self.figure.checks(of_positions(self.tokens, self.end()))) == [True] * 3
+
+    def test_a_leader_that_moves(self):
+        moved = self.end((2, 1.001 * SQUARE[2]))
+        recording = of_positions(self.tokens, moved)
+        assert hold(self.figure.checks(recording)) == [False, True, True]
+
+    def test_a_size_that_falls(self):
+        recording = of_positions(self.tokens, self.after((5, 0.4 * SQUARE[0])), self.end())
+        assert hold(self.figure.checks(recording)) == [True, False, True]
+
+    def test_a_follower_that_stays(self):
+        recording = of_positions(self.tokens, self.after((4, SQUARE[0])))
+        assert hold(self.figure.checks(recording)) == [True, True, False]
+
+    @pytest.mark.parametrize("name", [name for name in FIGURES if name.startswith("hardmax")])
+    def test_it_is_a_case_of_the_theorem(self, name):
+        matrix = np.array(FIGURES[name].matrix)
+        assert np.array_equal(matrix, matrix.T) and np.linalg.eigvalsh(matrix).min() > 0
+        case = FIGURES[name].case(name, 1)
+        assert case.time.step == case.time.sample_every == 0.5
+        assert case.attention.relative and case.particles.integrator == "layers"
+
+
 def drawn(figure, positions):
     """The axes of a picture of its last sample, all of whose parts were rendered."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
