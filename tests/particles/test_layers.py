@@ -11,9 +11,9 @@ from meanformer.attention import (
     Euclidean,
     Head,
     LinearDrift,
+    RandomLayers,
     Schedule,
     Sphere,
-    random_values,
 )
 from meanformer.particles import TokenSolver
 from meanformer.particles.layers import NormalisationError
@@ -104,7 +104,7 @@ MODELS = {
     "relative values": Attention(beta=2.0, value=matrix_of(3), relative=True),
     "hardmax": Attention("hardmax", query=matrix_of(3, 5)),
     "sinkhorn": Attention("sinkhorn", 2.0),
-    "random values": random_values(Attention(beta=1.0), 3, 5, seed=1, duration=0.2),
+    "random values": RandomLayers(Attention(beta=1.0), 3, seed=1, duration=0.2),
 }
 
 

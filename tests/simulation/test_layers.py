@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from meanformer.attention import Attention, random_values
+from meanformer.attention import Attention, RandomLayers
 from meanformer.simulation import Case, run
 from meanformer.simulation.builders.model import build_model
 from meanformer.simulation.predictions import predict
@@ -54,7 +54,7 @@ class TestCase:
 
     def test_relative_values_reach_the_model(self):
         model = build_model(case({"relative": True} | RANDOM))
-        assert all(layer.relative for layer in model.layers)
+        assert model.at(0.0).relative and model.at(0.15).relative
         assert not build_model(case()).relative
 
 
@@ -67,7 +67,8 @@ def test_random_values_are_a_random_transformer(normalisation):
     particles = {"number": 5, "normalisation": normalisation}
     result = run(case(RANDOM, particles=particles, initial=given))
     y = np.array(given["points"])
-    for layer in random_values(Attention(), 3, 6, 2, 3.0).layers:
+    layers = RandomLayers(Attention(), 3, 2, 3.0)
+    for layer in map(layers.layer, range(6)):
         x = unit(y)
         weights = np.exp(2.0 * x @ x.T)
         m = weights @ x / weights.sum(axis=1, keepdims=True) @ layer.all_heads[0].value.T
