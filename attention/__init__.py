@@ -9,7 +9,7 @@ from meanformer.attention.evaluator import Evaluator, Field
 from meanformer.attention.heads import Head
 from meanformer.attention.rescaled import Rescaled
 from meanformer.attention.schedule import Model, RandomLayers, Schedule
-from meanformer.attention.spaces import Euclidean, Space, Sphere
+from meanformer.attention.spaces import Euclidean, Space, Sphere, UnitVectors
 
 __all__ = [
     "Attention",
@@ -29,6 +29,7 @@ __all__ = [
     "Schedule",
     "Space",
     "Sphere",
+    "UnitVectors",
     "energy_gradient",
     "interaction_energy",
 ]

@@ -20,7 +20,7 @@ from meanformer.attention.backends.problem import Problem
 from meanformer.attention.heads import Head
 from meanformer.attention.laws import Law
 from meanformer.attention.matrices import multiple_of_identity
-from meanformer.attention.spaces import Space, Sphere
+from meanformer.attention.spaces import Space
 from meanformer.serial import COMM_SELF
 
 # Systems whose pairs take more seconds are summed apart: that costs as much each.
@@ -84,7 +84,7 @@ class HeadSums:
             key=key,
             space=space,
             # The tangent space knows nothing of the part along x, unless V turns it.
-            tangential=isinstance(space, Sphere) and multiple_of_identity(value) is not None,
+            tangential=space.projects and multiple_of_identity(value) is not None,
             tolerance=tolerance * law.share_of_tolerance,
             comm=comm,
             log_factors=law.log_factors(points, key),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Integral
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,6 +24,9 @@ class Sphere:
     """
 
     dimension: int
+
+    #: Whether ``tangent`` takes away what is along a point.
+    projects: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the dimension."""
@@ -65,6 +69,20 @@ class Sphere:
 
 
 @dataclass(frozen=True)
+class UnitVectors(Sphere):
+    """The unit sphere, whose points have velocities of R^d: what layers add before they normalise.
+
+    Arguments and errors are those of ``Sphere``.
+    """
+
+    projects = False
+
+    def tangent(self, points: Array, vectors: Array) -> Array:
+        """Vectors as they are."""
+        return vectors
+
+
+@dataclass(frozen=True)
 class Euclidean:
     """The space R^d.
 
@@ -76,6 +94,8 @@ class Euclidean:
     """
 
     dimension: int
+
+    projects: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the dimension."""

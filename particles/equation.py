@@ -14,12 +14,12 @@ from meanformer.arrays import Array
 from meanformer.attention import (
     Attention,
     AttentionDomainError,
-    Euclidean,
     Evaluator,
     Field,
     Model,
     Space,
     Sphere,
+    UnitVectors,
 )
 from meanformer.attention.rescaled import Rescaled, RescaledLayer
 from meanformer.attention.variance import largest_variances
@@ -111,7 +111,9 @@ class TokenEquation:
         It is that of one step: see ``forget``. Errors are those of ``field``.
         """
         self.forget()
-        return self.field(state, attention, Euclidean(self.space.dimension)).velocity
+        on_sphere = isinstance(self.space, Sphere)
+        space = UnitVectors(self.space.dimension) if on_sphere else self.space
+        return self.field(state, attention, space).velocity
 
     def field(self, state: Array, attention: Attention, space: Space | None = None) -> Field:
         """What attention says at the tokens brought to the space. Collective.

@@ -5,7 +5,14 @@ from itertools import product
 import numpy as np
 import pytest
 
-from meanformer.attention import Attention, AttentionDomainError, Euclidean, Head, Sphere
+from meanformer.attention import (
+    Attention,
+    AttentionDomainError,
+    Euclidean,
+    Head,
+    Sphere,
+    UnitVectors,
+)
 from meanformer.attention.laws import LAWS
 
 BETAS = [-10.0, 0.0, 1e-3, 1.0, 10.0, 100.0, 1000.0]
@@ -137,6 +144,20 @@ class TestEveryLaw:
         attention = Attention(law, 3.0, *matrices(rng, space.dimension), relative=True)
         wanted = reference(attention, targets, points, weights, isinstance(space, Sphere))
         check(wanted, attention, space, targets, points, weights, 1e-10)
+
+
+@pytest.mark.parametrize("scalar", [True, False])
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("dimension", [2, 3, 5])
+def test_velocities_that_are_not_projected(reference, dimension, law, scalar):
+    space, rng = UnitVectors(dimension), np.random.default_rng(20)
+    points, targets = cloud(space, "random", 21, 60), cloud(space, "random", 22, 25)
+    weights = rng.dirichlet(np.ones(60))
+    query, key, value = (2.0, 0.5, -1.5) if scalar else matrices(rng, dimension)
+    attention = Attention(law, 3.0, query, key, value)
+    wanted = reference(attention, targets, points, weights, False)
+    for backend in served(law, Sphere(dimension), scalar):
+        check(wanted, attention, space, targets, points, weights, 1e-10, backend)
 
 
 @pytest.mark.parametrize("offset", [-30.0, -1.0, 2.0])
