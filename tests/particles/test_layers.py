@@ -277,6 +277,19 @@ def test_ranks_take_the_same_layers(on_sphere, name, variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_systems_are_those_of_each_alone(on_sphere, variant):
+    tokens, options = on_sphere(7, 12), {"normalisation": variant}
+    layers = RandomLayers(Attention(beta=1.0), 3, seed=1, scale=2.0, duration=0.2)
+    together = advance(in_layers(tokens, layers, 0.2, systems=3, **options), 1.0).points
+    for system, own in enumerate(np.split(tokens, 3)):
+        drawn = layers.for_systems(range(system, system + 1))
+        values = [drawn.layer(number).heads[0].value[0] for number in range(5)]
+        alone = Schedule([Attention(beta=1.0, value=value) for value in values], 0.2)
+        wanted = advance(in_layers(own, alone, 0.2, **options), 1.0).points
+        assert np.abs(np.split(together, 3)[system] - wanted).max() < 1e-13
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_going_on_is_the_same_bit_for_bit(on_sphere, variant):
     tokens, model = on_sphere(5, 13), MODELS["sinkhorn"]
     whole, first, second = (in_layers(tokens, model, 0.2, normalisation=variant) for _ in range(3))
