@@ -97,7 +97,7 @@ class LayerSteps:
 def layer(
     state: Array, points: Array, output: Array, step: float, normalisation: Normalisation | None
 ) -> Array:
-    """What a layer makes of y, where tokens are x = N(y) = y / |y| (arXiv 2510.22026, section 2).
+    """What a layer makes of y, where tokens are x = N(y) = y / |y| (arXiv 2510.22026).
 
     With m what attention gives to x, before projection,
 

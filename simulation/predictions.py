@@ -54,7 +54,7 @@ def setting_of(case: Case) -> Setting:
         measure=None if listed else initial_measure(case.initial, dimension),
         has_density=case.pde is not None,
         has_prompt=case.prompt is not None,
-        in_layers=case.particles is not None and case.particles.integrator == "layers",
+        in_layers=case.in_layers,
     )
 
 

@@ -44,7 +44,7 @@ def build(case: Case, comm: MPI.Intracomm) -> tuple[State, Scheme | None]:
         scheme = DgScheme(case, attention, step, comm)
         state.density = scheme.solver
     if case.particles is not None:
-        if case.particles.integrator != "layers":
+        if not case.in_layers:
             _check_growth(case, attention)
         solver = partial(
             TokenSolver,

@@ -92,6 +92,11 @@ class Case(Table):
             raise CaseError([f"a case must be a mapping of tables, not {type(data).__name__}"])
         return cls._check(plain(data), Path(folder), "case")
 
+    @property
+    def in_layers(self) -> bool:
+        """Whether there are tokens, and they go from layer to layer, each ``time.step`` long."""
+        return self.particles is not None and self.particles.integrator == "layers"
+
     def to_toml(self) -> str:
         """The case as TOML with every default; it loads again to an equal case."""
         return tomli_w.dumps(self.model_dump(exclude_none=True))
@@ -230,7 +235,7 @@ class Case(Table):
     @model_validator(mode="after")
     def _layers_are_whole(self) -> Self:
         """Layers of tokens are steps of exactly ``time.step``: nothing begins or ends in one."""
-        if self.particles is None or self.particles.integrator != "layers":
+        if self.particles is None or not self.in_layers:
             return self
         if self.pde is not None and self.particles.normalisation not in (None, "post"):
             raise refusal(

@@ -40,7 +40,7 @@ def expected_orders(key: str, quantity: Quantity, case: Case) -> Expected | None
             return None
         return Expected(0.5, 0.5, "independent tokens")
     if key == "time.step" and quantity.table == "particles":
-        if case.particles is not None and case.particles.integrator == "layers":
+        if case.in_layers:
             return Expected(1, 1, "short layers tend to a flow")
         if case.particles is None or case.particles.integrator != "rk4":  # steps are as errors ask
             return None

@@ -95,7 +95,8 @@ def columns_of(cases: Sequence[Case], comm: MPI.Intracomm) -> Columns:
     """
     refused = []
     for case in cases:
-        time = case.time.model_copy(update={"end": _MOMENT * case.time.end})
+        end = case.time.step if case.in_layers else _MOMENT * case.time.end
+        time = case.time.model_copy(update={"end": end})
         pde = case.pde and case.pde.model_copy(update={"largest_unresolved": 1.0})
         try:
             result = run(case.model_copy(update={"time": time, "pde": pde}), comm=comm)

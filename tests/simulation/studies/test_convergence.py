@@ -177,6 +177,15 @@ class TestStudies:
         moments = converge(data, "time.step", [0.2, 0.1])
         assert (moments.quantity, moments.reference) == ("particles.moments", "finest run")
 
+    @pytest.mark.parametrize("normalisation", ["post", "peri"])
+    def test_short_layers_tend_to_a_flow(self, normalisation):
+        particles = {"number": 50, "integrator": "layers", "normalisation": normalisation}
+        time = {"end": 1.0, "step": 0.1, "sample_every": 1.0}
+        data = case(CIRCLE, pde=None, particles=particles, time=time)
+        study = converge(data, "time.step", [0.1, 0.05, 0.025, 0.0125], "energy")
+        assert study.expected.lowest == study.expected.highest == 1
+        assert study.order == pytest.approx(1, abs=0.15) and not study.doubts
+
     def test_tokens(self):
         data = case(CIRCLE, pde=None, particles={"seed": 1})
         study = converge(data, "particles.number", [100, 1000, 10_000])
