@@ -42,8 +42,20 @@ class Verification:
         return self.result.status == "done" and all(deviation.agrees for deviation in shown)
 
 
+def of_one_system(case: Case) -> Case:
+    """The case of system 0 alone, as it is among others: predictions are of each system."""
+    if case.particles is None or case.particles.systems == 1:
+        return case
+    particles = case.particles.model_copy(update={"systems": 1})
+    return case.model_copy(update={"particles": particles})
+
+
 def setting_of(case: Case) -> Setting:
-    """What theorems look at in a case: the model and its start, with all tokens on every rank."""
+    """What theorems look at in a case: the model and its start, with all tokens on every rank.
+
+    Of several systems, it is that of system 0.
+    """
+    case = of_one_system(case)
     dimension = case.space.dimension
     listed = isinstance(case.initial, Tokens)
     return Setting(
@@ -76,7 +88,7 @@ def verify(
     """Run a case, and measure how far it ends from what predictions of it say. Collective.
 
     Args:
-        case: What to run. Nothing is written.
+        case: What to run, of several systems the first. Nothing is written.
         asked: Predictions that apply to it.
         comm: The ranks that share the work.
         progress: Show progress on rank 0's terminal.
@@ -85,6 +97,7 @@ def verify(
         ValueError: If one of the predictions does not apply.
         CaseError: See ``run``.
     """
+    case = of_one_system(case)
     result = run(case, None, comm, progress)
     end = end_of(case, result, asked[0].setting if asked else setting_of(case))
     return Verification(result, [each.deviation(end) for each in asked])

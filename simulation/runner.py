@@ -12,6 +12,8 @@ from typing import Any
 
 from meanformer.mpi import MPI
 
+import numpy as np
+
 from meanformer.arrays import Array
 from meanformer.errors import SolverError
 from meanformer.simulation.builders.solvers import build
@@ -27,10 +29,11 @@ from meanformer.simulation.observers.columns import Comparison
 from meanformer.simulation.observers.guards import MassGuard, StepGuard
 from meanformer.simulation.observers.interruption import Interruption
 from meanformer.simulation.observers.progress import TerminalProgress
+from meanformer.simulation.observers.system_table import SystemTable
 from meanformer.simulation.observers.token_diagnostics import ObservedTokens, TokenDiagnostics
 from meanformer.simulation.output.checkpoints import Checkpoints
 from meanformer.simulation.output.folder import new_folder, on_root
-from meanformer.simulation.output.resume import Start, find_start, take_over
+from meanformer.simulation.output.resume import SYSTEMS_FILE, Start, find_start, take_over
 from meanformer.simulation.output.summary import summarise, write_summary
 from meanformer.simulation.output.tables import Table
 from meanformer.simulation.output.token_fields import TokenFields
@@ -55,6 +58,8 @@ class Result:
             density.
         particles: Columns of ``particles.csv``; empty without tokens.
         compare: Columns of ``compare.csv``; empty unless both solvers ran.
+        systems: Columns of ``systems.csv``: those of each system at the last sample,
+            ``shape=(systems,)`` each; empty unless there are several.
         summary: What ``summary.json`` holds.
         state: The solvers at the end; a density with noise takes no more steps.
         scheme: What the scheme of the density offers beside it; None without a density.
@@ -64,6 +69,7 @@ class Result:
     pde: Columns
     particles: Columns
     compare: Columns
+    systems: Columns
     summary: dict[str, Any]
     state: State
     scheme: Scheme | None = None
@@ -134,7 +140,13 @@ def run(
             stem: Table(written / f"{stem}.csv" if written else None, start.columns.get(stem))
             for stem in stems
         }
-        watching = [*_observers(case, state, scheme, tables, folder, start), *observers]
+        systems = None
+        if state.tokens is not None and state.tokens.systems.count > 1:
+            path = written / SYSTEMS_FILE if written else None
+            former = {name: np.array(column) for name, column in start.systems.items()}
+            systems = SystemTable(state.tokens.systems, path, former)
+        own = _observers(case, state, scheme, tables, systems, folder, start)
+        watching = [*own, *observers]
         if progress:
             watching.append(TerminalProgress(case.title, case.time.end))
         watching.append(interruption)
@@ -159,7 +171,10 @@ def run(
         if folder is not None and comm.rank == 0:
             write_summary(summary, folder)
     columns = {stem: tables[stem].columns if stem in tables else {} for stem in STEMS}
-    return Result(status, **columns, summary=summary, state=state, scheme=scheme)
+    of_systems = {} if systems is None else systems.columns
+    return Result(
+        status, **columns, systems=of_systems, summary=summary, state=state, scheme=scheme
+    )
 
 
 def _integrate(
@@ -194,6 +209,7 @@ def _observers(
     state: State,
     scheme: Scheme | None,
     tables: dict[str, Table],
+    systems: SystemTable | None,
     folder: Path | None,
     start: Start,
 ) -> list[Observer]:
@@ -205,7 +221,8 @@ def _observers(
         observed = ObservedTokens(
             state.tokens, state.attention, case.space.rescaled, case.prompt is not None
         )
-        observers.append(TokenDiagnostics(tables["particles"], observed))
+        table, end = tables["particles"], case.time.end
+        observers.append(TokenDiagnostics(table, observed, systems, end))
     if case.compare is not None:
         observers.append(Comparison(tables["compare"]))
     formats = case.output.fields

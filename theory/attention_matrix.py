@@ -43,6 +43,19 @@ def numerical_rank(matrix: Array) -> int:
     return max(_rank(head) for head in _heads(matrix))
 
 
+def numerical_ranks(matrices: Array) -> Array:
+    """``numerical_rank`` of each of several systems, ``shape=(systems,)``.
+
+    Args:
+        matrices: One for each head and system, ``shape=(h, systems, n, n)``.
+    """
+    if 2 * _SKETCHES[0] < matrices.shape[-1]:
+        ranks = [numerical_rank(matrices[:, system]) for system in range(matrices.shape[1])]
+        return np.array(ranks, dtype=float)
+    sizes = _singular_values(matrices)
+    return (sizes > TOLERANCE * sizes[..., :1]).sum(axis=-1).max(axis=0).astype(float)
+
+
 def _heads(matrix: Array) -> Array:
     """One matrix a head, ``shape=(h, m, n)``."""
     return matrix if matrix.ndim == 3 else matrix[None]
@@ -62,7 +75,15 @@ def _rank(matrix: Array) -> int:
         if left <= _LEFT * TOLERANCE * sizes[0]:
             break
     else:
-        # Three times as fast as its singular values; those at the tolerance are off by 1 % or less.
-        squares = np.linalg.eigvalsh(matrix @ matrix.T)[::-1]
-        sizes = np.sqrt(np.maximum(squares, 0.0))
+        sizes = _singular_values(matrix)
     return int(np.count_nonzero(sizes > TOLERANCE * sizes[0]))
+
+
+def _singular_values(matrix: Array) -> Array:
+    """Singular values by those of the square, falling, ``shape=(..., m, n)`` to ``(..., m)``.
+
+    It takes a third of the time, and those at the tolerance are off by 1 % or less.
+    """
+    squares = np.linalg.eigvalsh(matrix @ matrix.swapaxes(-1, -2))[..., ::-1]
+    sizes: Array = np.sqrt(np.maximum(squares, 0.0))
+    return sizes

@@ -13,7 +13,8 @@ from meanformer.theory import single_linkage
 
 #: A linkage over the extent of what is looked at.
 RELATIVE = 0.01
-_ROUND_OFF = 1e-13
+#: Points are in one place whose spread is below this share of what they were made of.
+ROUND_OFF = 1e-13
 # Cells are told apart in at most so many coordinates, each in at most 2^20 parts, so that keys of
 # cells fit into 64 bits, with room for neighbours.
 _AXES, _PARTS, _STRIDE, _MARGIN = 3, 2.0**20, 2**21, 2
@@ -65,7 +66,7 @@ def relative_linkage(points: Array, length: float) -> float:
         Infinite where all points are in one place up to round-off.
     """
     linkage = RELATIVE * float(np.linalg.norm(points - points.mean(axis=0), axis=1).max())
-    return linkage if linkage > _ROUND_OFF * length else np.inf
+    return linkage if linkage > ROUND_OFF * length else np.inf
 
 
 def clusters(points: Array, linkage: float, weights: npt.ArrayLike | None = None) -> Clusters:

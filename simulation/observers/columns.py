@@ -4,20 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
-from meanformer.attention import Model
+from meanformer.mpi import MPI
+
+import numpy as np
+
+from meanformer.arrays import Array
+from meanformer.attention import Model, Space
 from meanformer.attention.energy import EnergyOfMeasure, InteractionEnergy
 from meanformer.simulation.controller import Observer
 from meanformer.simulation.output.tables import Table
 from meanformer.simulation.state import State
 from meanformer.solvers import MeasureSolver
 
-#: Numbers by the names of their columns, the same on every rank; nan is an empty field.
-Row = dict[str, float]
+#: Numbers by the names of their columns; nan is an empty field. An array has one for each system
+#: here, ``shape=(systems,)``; one system, and what is a float, are the same on every rank.
+Row = dict[str, float | Array]
 S = TypeVar("S", bound=MeasureSolver)
 S_co = TypeVar("S_co", bound=MeasureSolver, covariant=True)
 Observed_contra = TypeVar("Observed_contra", bound="Observed", contravariant=True)
+
+
+class Measures(NamedTuple):
+    """Measures of as many weighted points each: one, shared by ranks, or whole ones of this rank.
+
+    Attributes:
+        points: ``shape=(systems, n, d)``.
+        weights: ``shape=(systems, n)``.
+        space: Where the points live.
+        comm: The ranks that share each measure.
+    """
+
+    points: Array
+    weights: Array
+    space: Space
+    comm: MPI.Comm
 
 
 class Observed(Generic[S_co]):
@@ -32,11 +54,19 @@ class Observed(Generic[S_co]):
     points_move = True
     #: Whether they may have an energy: rescaled points have none, and none beside a prompt.
     has_energy = True
+    #: Of how many systems its points are, all on this rank; None for one shared by all ranks.
+    systems: int | None = None
 
     def __init__(self, solver: S_co, model: Model) -> None:
         self.solver, self.model = solver, model
         self._prepared: InteractionEnergy | None = None
         self._energy: EnergyOfMeasure | None = None
+
+    @property
+    def measures(self) -> Measures:
+        """The solver's measure."""
+        solver = self.solver
+        return Measures(solver.points[None], solver.weights[None], solver.space, solver.comm)
 
     def energy(self) -> EnergyOfMeasure | None:
         """The interaction energy; None where there is none. Collective.
@@ -51,7 +81,7 @@ class Observed(Generic[S_co]):
         if self._energy is None and attention.energetic:
             if self._prepared is None or self._prepared.attention is not attention:
                 self._prepared = InteractionEnergy(
-                    attention, solver.points, solver.space, solver.comm
+                    attention, solver.points, solver.space, solver.comm, self.systems
                 )
             self._energy = self._prepared(solver.weights)
         return self._energy
@@ -104,7 +134,11 @@ class Diagnostics(Observer):
         for part in self.parts:
             row |= part.numbers(self._observed, row)
         self._observed.forget()
-        self._table.append(row)
+        self._table.append(self._of_all(row))
+
+    def _of_all(self, row: Row) -> dict[str, float]:
+        """What the table says of all systems; of one, its own numbers. Collective."""
+        return {name: float(np.squeeze(number)) for name, number in row.items()}
 
 
 class Comparison(Observer):

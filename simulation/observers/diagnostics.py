@@ -1,13 +1,15 @@
-"""Numbers that describe a measure at one time: mass, energy, moments, harmonics."""
+"""Numbers that describe measures at one time: mass, energy, moments, harmonics."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from meanformer.arrays import Array
 from meanformer.attention import Sphere
 from meanformer.attention.transforms import circle, sphere
-from meanformer.simulation.observers.columns import Observed, Part, Row, alone
-from meanformer.solvers import MeasureSolver, WeightedPoints
+from meanformer.attention.transforms.several import of_circle, of_sphere
+from meanformer.simulation.observers.columns import Measures, Observed, Part, Row, alone
+from meanformer.solvers import MeasureSolver
 
 HARMONICS = 8
 _LARGEST_DIMENSION_OF_MOMENTS = 8
@@ -16,59 +18,68 @@ _LARGEST_DIMENSION_OF_MOMENTS = 8
 _ROUND_OFF = 1e-14
 
 
-def moments(solver: WeightedPoints) -> Row:
-    """Mean and covariance of a solver's measure, ``mean_i`` and ``cov_ij``, i <= j. Collective.
+def moments(measures: Measures) -> Row:
+    """Means and covariances of measures, ``mean_i`` and ``cov_ij``, i <= j. Collective.
 
     Returns:
         ``cov_ij`` are second moments about the mean; nothing in more than 8 dimensions.
     """
-    points, weights, comm = solver.points, solver.weights, solver.comm
-    dimension = solver.space.dimension
-    if dimension > _LARGEST_DIMENSION_OF_MOMENTS:
+    points, weights, space, comm = measures
+    if space.dimension > _LARGEST_DIMENSION_OF_MOMENTS:
         return {}
-    mass, mean = comm.allreduce(weights.sum()), comm.allreduce(weights @ points)
-    centred = points - (mean / mass if mass > 0 else 0.0)
-    covariance = comm.allreduce((weights[:, None] * centred).T @ centred)
+    masses = comm.allreduce(weights.sum(axis=1))[:, None]
+    means = comm.allreduce((weights[:, None] @ points)[:, 0])
+    centres = np.divide(means, masses, out=np.zeros_like(means), where=masses > 0)
+    centred = points - centres[:, None]
+    covariances = comm.allreduce((weights[..., None] * centred).swapaxes(1, 2) @ centred)
     # Lengths on the sphere are of order one; in R^d any may be.
-    width = np.trace(covariance)
-    scale = 1.0 if isinstance(solver.space, Sphere) else np.sqrt(mean @ mean + width)
-    columns = {f"mean_{i + 1}": rounded(mean[i], scale) for i in range(dimension)}
-    scale = 1.0 if isinstance(solver.space, Sphere) else width
+    widths = np.trace(covariances, axis1=1, axis2=2)
+    lengths = np.sqrt((means**2).sum(axis=1) + widths)
+    if isinstance(space, Sphere):
+        widths = lengths = np.ones_like(widths)
+    axes = range(space.dimension)
+    columns: Row = {f"mean_{i + 1}": rounded(means[:, i], lengths) for i in axes}
     return columns | {
-        f"cov_{i + 1}{j + 1}": rounded(covariance[i, j], scale)
-        for i in range(dimension)
-        for j in range(i, dimension)
+        f"cov_{i + 1}{j + 1}": rounded(covariances[:, i, j], widths) for i in axes for j in axes[i:]
     }
 
 
-def harmonics(solver: WeightedPoints) -> Row:
-    """``harmonic_k`` of a solver's measure on S^1 and S^2; nothing elsewhere. Collective.
+def harmonics(measures: Measures) -> Row:
+    """``harmonic_k`` of measures on S^1 and S^2; nothing elsewhere. Collective.
 
     Returns:
         The norm of the degree-k coefficients in a basis orthonormal for the uniform probability,
         over the square root of their number, 2 or 2k + 1.
     """
-    points, weights, comm = solver.points, solver.weights, solver.comm
-    if solver.space == Sphere(2):
+    points, weights, space, comm = measures
+    several = len(points) != 1
+    if space == Sphere(2):
         # sqrt(2) cos and sqrt(2) sin are orthonormal, and two.
-        sizes = abs(circle.analyse(circle.angles(points), weights, HARMONICS, comm))
-    elif solver.space == Sphere(3):
-        coefficients = sphere.analyse(sphere.angles(points), weights, HARMONICS, comm)
-        power = sphere.degree_power(coefficients, coefficients, HARMONICS)
-        sizes = np.sqrt(4 * np.pi * power / (2 * np.arange(HARMONICS + 1) + 1))
+        if several:
+            sizes = of_circle(points, weights, HARMONICS)
+        else:
+            own = circle.analyse(circle.angles(points[0]), weights[0], HARMONICS, comm)
+            sizes = np.abs(own)[None]
+    elif space == Sphere(3):
+        if several:
+            powers = of_sphere(points, weights, HARMONICS)
+        else:
+            own = sphere.analyse(sphere.angles(points[0]), weights[0], HARMONICS, comm)
+            powers = sphere.degree_power(own, own, HARMONICS)[None]
+        sizes = np.sqrt(4 * np.pi * powers / (2 * np.arange(HARMONICS + 1) + 1))
     else:
         return {}
-    return {f"harmonic_{k}": rounded(sizes[k]) for k in range(1, HARMONICS + 1)}
+    return {f"harmonic_{k}": rounded(sizes[:, k]) for k in range(1, HARMONICS + 1)}
 
 
-def rounded(value: float, scale: float = 1.0) -> float:
+def rounded(values: Array, scale: Array | float = 1.0) -> Array:
     """0 for what is nothing but the round-off of a sum of terms of a size."""
-    return 0.0 if abs(value) < _ROUND_OFF * scale else float(value)
+    return np.where(np.abs(values) < _ROUND_OFF * scale, 0.0, values)
 
 
 def _energy(observed: Observed, row: Row) -> Row:
     energy = observed.energy()
-    return {"energy": float("nan") if energy is None else energy.value()}
+    return {"energy": float("nan") if energy is None else energy.values()}
 
 
 TIME = Part[Observed[MeasureSolver]]({"t": "time"}, alone(lambda solver: {"t": solver.time}))
@@ -93,7 +104,7 @@ MOMENTS = Part[Observed[MeasureSolver]](
         "mean_i": r"$\int x_i\,d\mu$",
         "cov_ij": r"second moments about the mean, $i \le j$",
     },
-    alone(moments),
+    lambda observed, row: moments(observed.measures),
 )
 HARMONIC = Part[Observed[MeasureSolver]](
     {
@@ -102,5 +113,5 @@ HARMONIC = Part[Observed[MeasureSolver]](
         "the degree-k coefficients in a basis orthonormal for the uniform probability, over the "
         "square root of their number, $2k+1$ or 2"
     },
-    alone(harmonics),
+    lambda observed, row: harmonics(observed.measures),
 )

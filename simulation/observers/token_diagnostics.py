@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,18 +13,29 @@ import numpy as np
 from meanformer.arrays import Array
 from meanformer.attention import Attention, Euclidean, Model, Space, Sphere
 from meanformer.simulation.observers import diagnostics as d
-from meanformer.simulation.observers.columns import Diagnostics, Observed, Part, Row, alone, empty
+from meanformer.simulation.observers.columns import (
+    Diagnostics,
+    Measures,
+    Observed,
+    Part,
+    Row,
+    empty,
+)
+from meanformer.simulation.observers.system_table import SystemTable
+from meanformer.simulation.output.tables import Table
 from meanformer.simulation.state import State
-from meanformer.solvers import Tokens, WeightedPoints
+from meanformer.solvers import Tokens
+from meanformer.systems import Systems
 from meanformer.theory import (
-    Clusters,
     Hull,
     Leading,
+    SystemClusters,
     boolean_rows,
-    clusters,
     leading,
     numerical_rank,
-    relative_linkage,
+    numerical_ranks,
+    relative_linkages,
+    system_clusters,
 )
 from meanformer.threads import blas_for
 
@@ -36,22 +47,22 @@ _MOST_TOKENS_OF_MATRICES = 2000
 
 @dataclass(frozen=True, eq=False)
 class Everyone:
-    """All tokens in the order of their numbers, ``shape=(n, d)``, at a sample; on rank 0."""
+    """All tokens of systems in the order of their numbers, ``shape=(systems, n, d)``."""
 
     points: Array
     space: Space
 
     @cached_property
-    def clusters(self) -> Clusters:
+    def clusters(self) -> SystemClusters:
         """Clusters of the tokens."""
         if isinstance(self.space, Sphere):
-            return clusters(self.points, _CHORD)
-        return clusters(self.points, relative_linkage(self.points, self.length))
+            return system_clusters(self.points, np.full(len(self.points), _CHORD))
+        return system_clusters(self.points, relative_linkages(self.points, self.lengths))
 
     @property
-    def length(self) -> float:
-        """The largest length of a token."""
-        return float(np.linalg.norm(self.points, axis=1).max())
+    def lengths(self) -> Array:
+        """The largest length of a token of each system, ``shape=(systems,)``."""
+        return np.linalg.norm(self.points, axis=2).max(axis=1)
 
 
 class ObservedTokens(Observed[Tokens]):
@@ -70,6 +81,7 @@ class ObservedTokens(Observed[Tokens]):
         super().__init__(solver, model)
         self._prompted = prompted
         self.has_energy = not (rescaled or prompted)
+        self.systems = len(solver.systems.here) if solver.systems.count > 1 else None
         self._everyone: Everyone | None = None
 
     @cached_property
@@ -91,13 +103,31 @@ class ObservedTokens(Observed[Tokens]):
             return None
         return leading(attention.value_in(space.dimension))
 
-    def on_root(self, numbers: Callable[[Everyone], Row]) -> Row:
-        """Numbers that rank 0 makes of all tokens, on every rank. Collective."""
-        comm = self.solver.comm
+    @property
+    def measures(self) -> Measures:
+        """The measure of each system here."""
+        solver, systems = self.solver, self.solver.systems
+        parts = systems.apart(solver.points), systems.apart(solver.weights)
+        return Measures(*parts, solver.space, systems.within)
+
+    def of_everyone(self, names: Sequence[str], numbers: Callable[[Everyone], Row]) -> Row:
+        """Numbers made of all tokens of each system here. Collective.
+
+        Of several systems each rank makes its own; of one, rank 0 does for all.
+
+        Args:
+            names: Of the columns, for a rank without systems.
+            numbers: Makes them.
+        """
+        comm, space, points = self.solver.comm, self.solver.space, self.measures.points
+        if self.systems is not None:
+            if self._everyone is None:
+                self._everyone = Everyone(points, space)
+            return numbers(self._everyone) if len(points) else dict.fromkeys(names, np.empty(0))
         if self._everyone is None:
-            parts = comm.gather(self.solver.points, root=0)
-            points = np.concatenate(parts) if comm.rank == 0 else np.empty((0, 0))
-            self._everyone = Everyone(points, self.solver.space)
+            parts = comm.gather(points[0], root=0)
+            together = np.concatenate(parts) if comm.rank == 0 else np.empty((0, 0))
+            self._everyone = Everyone(together[None], space)
         row: Row = comm.bcast(numbers(self._everyone) if comm.rank == 0 else None, root=0)
         return row
 
@@ -107,21 +137,24 @@ class ObservedTokens(Observed[Tokens]):
         self._everyone = None
 
 
-def spread(solver: WeightedPoints) -> Row:
+def spread(measures: Measures) -> Row:
     """The largest distance |x_i - mean| of a point from the mean of its measure. Collective."""
-    points, comm = solver.points, solver.comm
-    mean = comm.allreduce(solver.weights @ points)
-    sizes = [np.linalg.norm(x, axis=1).max(initial=0.0) for x in (points - mean, points)]
-    distance, length = (comm.allreduce(size, op=MPI.MAX) for size in sizes)
-    return {"spread": d.rounded(distance, length)}
+    points, comm = measures.points, measures.comm
+    means = comm.allreduce((measures.weights[:, None] @ points)[:, 0])
+    sizes = (np.linalg.norm(x, axis=2) for x in (points - means[:, None], points))
+    distances, lengths = (
+        comm.allreduce(size.max(axis=1, initial=0.0), op=MPI.MAX) for size in sizes
+    )
+    return {"spread": d.rounded(distances, lengths)}
 
 
 def _clusters(observed: ObservedTokens, row: Row) -> Row:
-    return observed.on_root(
+    return observed.of_everyone(
+        ("clusters", "largest_cluster"),
         lambda tokens: {
-            "clusters": tokens.clusters.number,
+            "clusters": tokens.clusters.numbers,
             "largest_cluster": tokens.clusters.largest,
-        }
+        },
     )
 
 
@@ -132,11 +165,17 @@ def _vertices(observed: ObservedTokens, row: Row) -> Row:
         return {}
 
     def numbers(tokens: Everyone) -> Row:
-        vertices = Hull(tokens.clusters.centres).vertices
-        there = tokens.clusters.counts[vertices].sum()
-        return {"vertices": len(vertices), "at_vertices": float(there)}
+        found = tokens.clusters
+        count, there = found.numbers, np.full(found.systems, float(tokens.points.shape[1]))
+        order = np.argsort(found.owners, kind="stable")
+        owned = np.split(order, np.cumsum(found.numbers.astype(int))[:-1])
+        for system in np.flatnonzero(count > 2):  # one or two are vertices
+            vertices = Hull(found.centres[owned[system]]).vertices
+            count[system] = len(vertices)
+            there[system] = found.counts[owned[system]][vertices].sum()
+        return {"vertices": count, "at_vertices": there}
 
-    return observed.on_root(numbers)
+    return observed.of_everyone(("vertices", "at_vertices"), numbers)
 
 
 def _hyperplanes(observed: ObservedTokens, row: Row) -> Row:
@@ -146,30 +185,37 @@ def _hyperplanes(observed: ObservedTokens, row: Row) -> Row:
         return {}
 
     def numbers(tokens: Everyone) -> Row:
-        coordinates = (tokens.points @ found.left)[:, None]
-        length = tokens.length * float(np.linalg.norm(found.left))
-        return {"hyperplanes": clusters(coordinates, relative_linkage(coordinates, length)).number}
+        coordinates = (tokens.points @ found.left)[..., None]
+        lengths = tokens.lengths * float(np.linalg.norm(found.left))
+        linkages = relative_linkages(coordinates, lengths)
+        return {"hyperplanes": system_clusters(coordinates, linkages).numbers}
 
-    return observed.on_root(numbers)
+    return observed.of_everyone(("hyperplanes",), numbers)
 
 
 def _matrix(observed: ObservedTokens, row: Row) -> Row:
     """Section 2 of arXiv 2305.05465."""
-    solver, comm = observed.solver, observed.solver.comm
-    if not observed.attention.normalised or solver.number > _MOST_TOKENS_OF_MATRICES:
+    solver, systems = observed.solver, observed.solver.systems
+    pairs = systems.count * solver.number**2
+    if not observed.attention.normalised or pairs > _MOST_TOKENS_OF_MATRICES**2:
         return {}
     matrix = solver.attention_matrix()
-    rows = comm.allreduce(int(boolean_rows(matrix).sum()))
-    parts = comm.gather(matrix, root=0)
-    rank = numerical_rank(np.concatenate(parts, axis=1)) if comm.rank == 0 else None
-    return {"boolean_rows": rows, "rank": comm.bcast(rank, root=0)}
+    boolean = systems.apart(boolean_rows(matrix)).sum(axis=1, dtype=float)
+    rows = systems.within.allreduce(boolean)
+    if systems.count > 1:
+        apart = matrix.reshape(len(matrix), len(systems.here), solver.number, solver.number)
+        return {"boolean_rows": rows, "rank": numerical_ranks(apart)}
+    parts = solver.comm.gather(matrix, root=0)
+    rank = numerical_rank(np.concatenate(parts, axis=1)) if solver.comm.rank == 0 else None
+    return {"boolean_rows": rows, "rank": solver.comm.bcast(rank, root=0)}
 
 
 def _leaders(observed: ObservedTokens, row: Row) -> Row:
     if observed.attention.law != "hardmax":
         return {}
-    solver = observed.solver
-    return {"leaders": solver.comm.allreduce(int(solver.leaders().sum()))}
+    systems = observed.solver.systems
+    leaders = systems.apart(observed.solver.leaders()).sum(axis=1, dtype=float)
+    return {"leaders": systems.within.allreduce(leaders)}
 
 
 #: The columns of ``particles.csv``; point masses have no density or entropy.
@@ -187,7 +233,7 @@ OF_TOKENS: tuple[Part[ObservedTokens], ...] = (
             "chord) of a token from the mean m of all: no two are farther apart than twice that, "
             "and it tends to zero where they meet in one cluster"
         },
-        alone(spread),
+        lambda observed, row: spread(observed.measures),
     ),
     Part(
         {
@@ -223,7 +269,8 @@ OF_TOKENS: tuple[Part[ObservedTokens], ...] = (
     ),
     Part(
         {
-            "boolean_rows": "for a normalised law and up to 2000 tokens: how many rows of the "
+            "boolean_rows": "for a normalised law and up to 2000 tokens (of several systems, up to "
+            r"$4\cdot10^6$ pairs in all): how many rows of the "
             "attention matrix P of x are within $10^{-6}$ of a unit vector in the maximum norm, in "
             "every head. In $R^1$ with V, QK > 0, all or all but one in the end (section 2)",
             "rank": "for the same: how many singular values of P are above $10^{-6}$ of the "
@@ -243,13 +290,46 @@ OF_TOKENS: tuple[Part[ObservedTokens], ...] = (
 
 
 class TokenDiagnostics(Diagnostics):
-    """Fill ``particles.csv``."""
+    """Fill ``particles.csv``, and ``systems.csv`` where there are several systems.
+
+    Args:
+        table: Of ``particles.csv``.
+        observed: The tokens.
+        systems: Of ``systems.csv``.
+        end: The final time, at which that is written before a checkpoint is.
+    """
 
     parts = OF_TOKENS
 
+    def __init__(
+        self,
+        table: Table,
+        observed: ObservedTokens,
+        systems: SystemTable | None = None,
+        end: float = np.inf,
+    ) -> None:
+        super().__init__(table, observed)
+        self._systems, self._end = systems, end
+
     def sample(self, state: State) -> None:
         """Add a row."""
-        tokens = self._observed.solver
-        number, dimension = tokens.number, tokens.space.dimension
-        with blas_for(number**2 * max(number, dimension)):
+        systems: Systems = self._observed.solver.systems
+        number, dimension = systems.number, self._observed.solver.space.dimension
+        with blas_for(len(systems.here) * number**2 * max(number, dimension)):
             super().sample(state)
+        if self._systems is not None and state.time >= self._end:
+            self._systems.write()
+
+    def interrupted(self, state: State) -> None:
+        """Write what each system was at the last sample."""
+        self.close()
+
+    def close(self) -> None:
+        """Write what each system was at the last sample."""
+        if self._systems is not None:
+            self._systems.write()
+
+    def _of_all(self, row: Row) -> dict[str, float]:
+        if self._systems is None:
+            return super()._of_all(row)
+        return self._systems.take(row)

@@ -20,6 +20,9 @@ from meanformer.simulation.state import State
 
 Columns = Mapping[str, Sequence[float]]
 
+#: The columns of each system at the last sample.
+SYSTEMS_FILE = "systems.csv"
+
 _MAY_DIFFER = ("time.end", "title", "compare.", "output.")
 
 
@@ -32,6 +35,7 @@ class Start:
         samples: Samples taken until then.
         sampled: Time of the last of them.
         columns: The tables until then by file stem, on every rank.
+        systems: The columns of ``systems.csv``, if it is of that last sample.
         checkpoint: The checkpoint on rank 0; None elsewhere, and at t = 0.
     """
 
@@ -39,6 +43,7 @@ class Start:
     samples: int = 0
     sampled: float = -math.inf
     columns: Mapping[str, Columns] = field(default_factory=dict)
+    systems: Columns = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
 
 
@@ -65,7 +70,8 @@ def find_start(
         _check_same_case(folder, case)
         found = read(folder)
         columns = {stem: read_columns(folder / f"{stem}.csv", found.samples) for stem in stems}
-        return Start(found.time, found.samples, found.sampled, columns, found)
+        systems = _systems(folder / SYSTEMS_FILE, case, found.sampled)
+        return Start(found.time, found.samples, found.sampled, columns, systems, found)
 
     start = on_root(comm, find)
     everywhere: Start = comm.bcast(replace(start, checkpoint=None) if start else None)
@@ -112,6 +118,14 @@ def _check_same_case(folder: Path, case: Case) -> None:
     ]
     if problems:
         raise CaseError(problems, str(path))
+
+
+def _systems(path: Path, case: Case, sampled: float) -> Columns:
+    """What a file of systems says of a sample; nothing if it is of another one, or not there."""
+    if case.particles is None or case.particles.systems == 1 or not path.exists():
+        return {}
+    columns = read_columns(path, case.particles.systems)
+    return columns if columns["t"][0] == sampled else {}
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

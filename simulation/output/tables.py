@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from meanformer.arrays import Array
 from meanformer.simulation.case.errors import CaseError
+from meanformer.simulation.output.folder import replace_file
 
 
 class Table:
@@ -54,8 +58,7 @@ class Table:
             writer = csv.writer(file, lineterminator="\n")
             if grown:
                 writer.writerow(self._columns)
-            for one in rows:
-                writer.writerow("" if math.isnan(v) else repr(v) for v in one)
+            writer.writerows(map(_fields, rows))
 
     def flush(self) -> None:
         """Have the rows on the disk, not in a cache, when this returns.
@@ -71,6 +74,29 @@ class Table:
     def columns(self) -> dict[str, Array]:
         """The columns, ``shape=(samples,)`` each."""
         return {name: np.array(values) for name, values in self._columns.items()}
+
+
+def write_table(path: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write a whole CSV file in place of a former one.
+
+    Args:
+        path: The file.
+        columns: ``shape=(rows,)`` each.
+
+    Raises:
+        OSError: If it cannot be written; then it is the former one.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    values = (column.tolist() for column in columns.values())
+    writer.writerows(map(_fields, zip(*values, strict=True)))
+    replace_file(path, text.getvalue().encode(), durable=False)
+
+
+def _fields(row: Iterable[float]) -> list[str]:
+    """Numbers with all their digits; nan is an empty field."""
+    return ["" if math.isnan(number) else repr(number) for number in row]
 
 
 def read_columns(path: Path, samples: int) -> dict[str, list[float]]:

@@ -14,12 +14,14 @@ from meanformer.simulation.output.folder import on_root
 from meanformer.simulation.output.resume import Start
 from meanformer.simulation.output.vtk_series import Series, encoded
 from meanformer.simulation.state import State
+from meanformer.systems import Systems
 
 
 class TokenFields(Observer):
     """Write the tokens to ``tokens/NNNNN.vtp``, collected with their times in ``tokens.pvd``.
 
-    Points have the fields ``number``, their global one, and ``velocity``.
+    Points have the fields ``number``, their global one, ``velocity``, and of several systems
+    ``system``, the number of theirs.
     """
 
     def __init__(self, folder: Path, start: Start) -> None:
@@ -31,13 +33,15 @@ class TokenFields(Observer):
         assert tokens is not None
         mine = np.stack([tokens.points, tokens.velocity()])
         shares = state.comm.gather(mine) or []
-        on_root(state.comm, partial(self._append, tokens.time, shares))
+        on_root(state.comm, partial(self._append, tokens.time, shares, tokens.systems))
 
-    def _append(self, time: float, shares: list[Array]) -> None:
+    def _append(self, time: float, shares: list[Array], systems: Systems) -> None:
         self._series.open()
         points, velocity = np.concatenate(shares, axis=1)
         cloud = pv.PolyData(_placed(points))
         cloud.point_data["number"] = np.arange(cloud.n_points)
+        if systems.count > 1:
+            cloud.point_data["system"] = np.arange(cloud.n_points) // systems.number
         cloud.point_data["velocity"] = _placed(velocity)
         self._series.append(time, ".vtp", encoded(cloud))
         self._series.advance()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from meanformer.mpi import MPI
 
 import numpy as np
 
-from meanformer.arrays import Array
-from meanformer.attention import Attention, Space, Sphere
+from meanformer.attention import Attention, Sphere
 from meanformer.attention.exact import exact_solution
 from meanformer.attention.measures import Measure, uniforms_per_sample
 from meanformer.attention.measures.measure import Spread
@@ -17,6 +14,7 @@ from meanformer.simulation.builders.model import build_model, initial_measure
 from meanformer.simulation.case.case import Case
 from meanformer.simulation.case.errors import CaseError
 from meanformer.simulation.case.tokens import Tokens
+from meanformer.simulation.observers.columns import Measures
 from meanformer.simulation.observers.diagnostics import harmonics, moments
 
 # Numbers of heights and of turns, by dimension. Poisson kernels have their moments to 1e-12 up to
@@ -48,7 +46,8 @@ def exact_columns(measure: Measure) -> dict[str, float]:
     """Those columns of ``pde.csv`` that are known for a measure: moments, and harmonics."""
     if isinstance(measure.space, Sphere):
         points = _represent(measure)
-        return moments(points) | harmonics(points)
+        found = moments(points) | harmonics(points)
+        return {name: float(np.squeeze(value)) for name, value in found.items()}
     assert isinstance(measure, Spread)
     mean, covariance = measure.moments()
     d = len(mean)
@@ -57,17 +56,7 @@ def exact_columns(measure: Measure) -> dict[str, float]:
     return {name: float(value) for name, value in columns.items()}
 
 
-@dataclass(frozen=True)
-class _Points:
-    """A measure of weighted points, on this rank alone."""
-
-    points: Array
-    weights: Array
-    space: Space
-    comm: MPI.Intracomm
-
-
-def _represent(measure: Measure) -> _Points:
+def _represent(measure: Measure) -> Measures:
     """Weighted points that integrate smooth functions like a measure on a sphere.
 
     The map that samples it from uniform numbers takes a rule for these to one for the measure.
@@ -79,4 +68,4 @@ def _represent(measure: Measure) -> _Points:
     uniforms[:, :, -1] = (np.arange(turns) + 0.5) / turns  # periodic: equal weights
     points = measure.sample(uniforms.reshape(heights * turns, -1))
     shares = np.repeat(weights / 2 / turns, turns)
-    return _Points(points, shares, measure.space, MPI.COMM_SELF)
+    return Measures(points[None], shares[None], measure.space, MPI.COMM_SELF)

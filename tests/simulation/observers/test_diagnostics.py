@@ -27,7 +27,8 @@ def test_harmonics_of_a_regular_polygon(share):
     # Of five equal masses in regular places, only every fifth wave is left.
     turns = 0.3 + 2 * np.pi * np.arange(5) / 5
     corners = np.stack([np.cos(turns), np.sin(turns)], axis=1)
-    found = harmonics(TokenSolver(share(corners), Attention(), Sphere(2), WORLD))
+    solver = TokenSolver(share(corners), Attention(), Sphere(2), WORLD)
+    found = harmonics(ObservedTokens(solver, Attention()).measures)
     assert found == {f"harmonic_{k}": pytest.approx(float(k == 5), abs=1e-13) for k in range(1, 9)}
 
 
