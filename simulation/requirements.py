@@ -1,7 +1,9 @@
-"""Whether DOLFINx is there, which a density needs and tokens do not, and how to get it."""
+"""Whether there is what a case needs: DOLFINx for a density, memory for tokens."""
 
 from __future__ import annotations
 
+import os
+import platform
 from importlib import import_module
 
 from meanformer.mpi import MPI
@@ -14,6 +16,43 @@ _MODULE = "dolfinx.fem.petsc"
 _COMMANDS = """
     pip install "meanformer[dolfinx]"  (Linux x86-64, Python 3.12 or newer)
     conda install -c conda-forge "fenics-dolfinx>=0.9" mpich"""
+
+# Steps and attention hold at least as many arrays of all tokens' coordinates (measured: 19 to 48).
+_COPIES = 19
+
+
+def check_memory(case: Case, comm: MPI.Intracomm) -> None:
+    """Check that the tokens of a case fit into the memory of the machines. Collective.
+
+    Raises:
+        CaseError: On every rank, if they do not.
+    """
+    machines = dict(comm.allgather((platform.node(), _memory())))
+    if case.particles is None or not all(machines.values()):
+        return
+    number, systems = case.particles.number, case.particles.systems
+    there, each = sum(machines.values()), _COPIES * 8 * case.space.dimension
+    if each * number * systems <= there:
+        return
+    need = (
+        f"need {each * number * systems / 2**30:.3g} GiB, more than the {there / 2**30:.3g} there"
+    )
+    many, most = there // each, there // each // number
+    if systems == 1:
+        message = f"{number} tokens {need}; must be at most {many}"
+        raise CaseError([f"particles.number: {message}"])
+    message = f"{systems} systems of {number} tokens {need}"
+    if most:
+        raise CaseError([f"particles.systems: {message}; must be at most {most}"])
+    raise CaseError([f"particles.number: {message}; must be at most {many // systems}"])
+
+
+def _memory() -> int:
+    """Bytes of this machine's memory; 0 where the system does not tell."""
+    names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
+    if not set(names) <= set(os.sysconf_names):
+        return 0
+    return os.sysconf(names[0]) * os.sysconf(names[1])
 
 
 def check_dolfinx(case: Case, comm: MPI.Intracomm) -> None:

@@ -37,7 +37,7 @@ from meanformer.simulation.output.resume import SYSTEMS_FILE, Start, find_start,
 from meanformer.simulation.output.summary import summarise, write_summary
 from meanformer.simulation.output.tables import Table
 from meanformer.simulation.output.token_fields import TokenFields
-from meanformer.simulation.requirements import check_dolfinx
+from meanformer.simulation.requirements import check_dolfinx, check_memory
 from meanformer.simulation.scheme import Scheme
 from meanformer.simulation.state import State
 from meanformer.threads import divided_cores
@@ -107,7 +107,8 @@ def run(
         The columns of all tables, on every rank, and the final state.
 
     Raises:
-        CaseError: If there is a density and DOLFINx is missing, or the mesh does not resolve its
+        CaseError: If there is a density and DOLFINx is missing, tokens do not fit into memory, or
+            the mesh does not resolve its
             start; or the output folder cannot be used, holds no run of this case to go on with,
             or holds a run that is going on.
         ValueError: If ``resume`` is asked for without ``output``.
@@ -116,6 +117,7 @@ def run(
     """
     began = perf_counter()
     check_dolfinx(case, comm)
+    check_memory(case, comm)
     folder = None if output is None else Path(output)
     if resume and folder is None:
         raise ValueError("resume: there must be an output folder to go on from")

@@ -45,14 +45,16 @@ class SystemTable:
         shares = np.stack([np.asarray(row[name]) for name in names], axis=1)
         everyone = np.concatenate(systems.comm.allgather(shares))
         found = dict(zip(names, everyone.T, strict=True))
+        alone = {name: number for name, number in row.items() if name not in found}
         self.columns = {"system": np.arange(float(systems.count))} | {
-            name: found.get(name, np.full(systems.count, numbers)) for name, numbers in row.items()
+            name: found[name] if name in found else np.full(systems.count, alone[name])
+            for name in row
         }
         self._is_written = False
         of_all: dict[str, float] = {}
-        for name, numbers in row.items():
-            if name not in found:
-                of_all[name] = float(numbers)
+        for name in row:
+            if name in alone:
+                of_all[name] = float(alone[name])
                 continue
             with warnings.catch_warnings(), np.errstate(invalid="ignore"):
                 warnings.simplefilter("ignore", RuntimeWarning)  # no system has such a number

@@ -203,7 +203,7 @@ def _matrix(observed: ObservedTokens, row: Row) -> Row:
     boolean = systems.apart(boolean_rows(matrix)).sum(axis=1, dtype=float)
     rows = systems.within.allreduce(boolean)
     if systems.count > 1:
-        apart = matrix.reshape(len(matrix), len(systems.here), solver.number, solver.number)
+        apart = matrix.reshape(len(matrix), len(systems.here), solver.number, matrix.shape[-1])
         return {"boolean_rows": rows, "rank": numerical_ranks(apart)}
     parts = solver.comm.gather(matrix, root=0)
     rank = numerical_rank(np.concatenate(parts, axis=1)) if solver.comm.rank == 0 else None
