@@ -1,0 +1,95 @@
+"""Draw what the last of causal tokens keep of earlier ones, simulated and by theory.
+
+scripts/env python docs/lost_in_the_middle.py
+
+Tokens on the circle start independent and uniform, under softmax at beta = 1 until t = 1.5, each
+seeing those before it (arXiv 2605.09213). See ``meanformer.theory.positions``.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from meanformer.attention import Attention, Sphere
+from meanformer.integrators.explicit import RK4
+from meanformer.integrators.stepper import Rate
+from meanformer.theory import growth
+from meanformer.theory.positions import correlation
+
+PICTURE = Path(__file__).resolve().parent / "pictures/lost-in-the-middle.png"
+BETA, END = 1.0, 1.5
+TOKENS, GROUP = 50, 5
+SYSTEMS = 300_000
+_STEPS, _CHUNK = 6, 4000
+
+
+def simulated(decay: float, systems: int = SYSTEMS) -> tuple[np.ndarray, np.ndarray]:
+    """n E[cos(theta_x - theta_s)], x among the last five tokens, s in groups of five before them.
+
+    Returns:
+        The means over groups, ``shape=(9,)``, and their standard errors.
+    """
+    means = []
+    for chunk in range(systems // _CHUNK):
+        x = _moved(np.random.default_rng([0, chunk]), decay)
+        later, label = x[:, -GROUP:].sum(axis=1), x.reshape(_CHUNK, -1, GROUP, 2).sum(axis=2)
+        cosines = (label[:, :-1] * later[:, None]).sum(axis=2)
+        means.append(TOKENS * cosines.mean(axis=0) / GROUP**2)
+    return np.mean(means, axis=0), np.std(means, axis=0) / np.sqrt(len(means))
+
+
+def predicted(decay: float) -> tuple[np.ndarray, np.ndarray]:
+    """The middles of the same groups and the limit of many tokens there, ``shape=(9,)`` each."""
+    labels = (1 + np.arange(TOKENS).reshape(-1, GROUP)) / TOKENS
+    limits = correlation(labels[-1, :, None, None], labels[:-1], growth_until_end(), decay)
+    return labels[:-1].mean(axis=1), limits.mean(axis=(0, 2))
+
+
+def growth_until_end() -> float:
+    """a t."""
+    (rate,) = growth.rates("softmax", BETA, 1.0, 0.0, np.ones(1), 2)
+    return float(rate) * END
+
+
+def _moved(numbers: np.random.Generator, decay: float) -> np.ndarray:
+    """Tokens at the end, ``shape=(systems, tokens, 2)``."""
+    attention = Attention("softmax", BETA, causal=True, sees_itself=False, decay=decay)
+    circle, weights = Sphere(2), np.full(_CHUNK * TOKENS, 1 / TOKENS)
+
+    def rate(x: np.ndarray, time: float) -> Rate:
+        x = circle.retract(x)
+        return Rate(attention.velocity(x, x, weights, circle, systems=_CHUNK))
+
+    turns = numbers.uniform(0, 2 * np.pi, _CHUNK * TOKENS)
+    x, dt = np.column_stack([np.cos(turns), np.sin(turns)]), END / _STEPS
+    for _ in range(_STEPS):
+        x = circle.retract(RK4.step(x, 0.0, dt, rate(x, 0.0), tendency=rate).after)
+    return x.reshape(_CHUNK, TOKENS, 2)
+
+
+def main() -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    later = 1 - (GROUP - 1) / (2 * TOKENS)
+    labels = np.linspace(0.004, later, 400)
+    for decay, colour in ((0.0, "#b5482a"), (2.0, "#0b6e6e"), (5.0, "#4b4b9b")):
+        limit = correlation(later, labels, growth_until_end(), decay)
+        axes.plot(labels, limit, color=colour, lw=1.4, label=rf"$\lambda$ = {decay:g}")
+        middles, _ = predicted(decay)
+        means, errors = simulated(decay, SYSTEMS // 3)
+        axes.errorbar(middles, means, 2 * errors, fmt="o", ms=4, color=colour, capsize=2)
+    axes.set(
+        xlim=(0, 1),
+        ylim=(0, 5),
+        xlabel="label s: place in the order",
+        ylabel=rf"$n\,E\cos(\theta_{{{later:g}}}-\theta_s)$",
+    )
+    axes.legend(frameon=False, title="decay of weights")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(PICTURE, dpi=110)
+    print(PICTURE)
+
+
+if __name__ == "__main__":
+    main()
