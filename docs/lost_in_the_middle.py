@@ -8,11 +8,13 @@ seeing those before it (arXiv 2605.09213). See ``meanformer.theory.positions``.
 
 from pathlib import Path
 
+from mpi4py import MPI
+
 import numpy as np
 
 from meanformer.attention import Attention, Sphere
-from meanformer.integrators.explicit import RK4
-from meanformer.integrators.stepper import Rate
+from meanformer.particles import TokenSolver
+from meanformer.solvers import advance
 from meanformer.theory import growth
 from meanformer.theory.positions import correlation
 
@@ -20,7 +22,7 @@ PICTURE = Path(__file__).resolve().parent / "pictures/lost-in-the-middle.png"
 BETA, END = 1.0, 1.5
 TOKENS, GROUP = 50, 5
 SYSTEMS = 300_000
-_STEPS, _CHUNK = 6, 4000
+_STEP, _CHUNK = 0.25, 4000
 
 
 def simulated(decay: float, systems: int = SYSTEMS) -> tuple[np.ndarray, np.ndarray]:
@@ -54,17 +56,11 @@ def growth_until_end() -> float:
 def _moved(numbers: np.random.Generator, decay: float) -> np.ndarray:
     """Tokens at the end, ``shape=(systems, tokens, 2)``."""
     attention = Attention("softmax", BETA, causal=True, sees_itself=False, decay=decay)
-    circle, weights = Sphere(2), np.full(_CHUNK * TOKENS, 1 / TOKENS)
-
-    def rate(x: np.ndarray, time: float) -> Rate:
-        x = circle.retract(x)
-        return Rate(attention.velocity(x, x, weights, circle, systems=_CHUNK))
-
     turns = numbers.uniform(0, 2 * np.pi, _CHUNK * TOKENS)
-    x, dt = np.column_stack([np.cos(turns), np.sin(turns)]), END / _STEPS
-    for _ in range(_STEPS):
-        x = circle.retract(RK4.step(x, 0.0, dt, rate(x, 0.0), tendency=rate).after)
-    return x.reshape(_CHUNK, TOKENS, 2)
+    start = np.column_stack([np.cos(turns), np.sin(turns)])
+    options = {"step": _STEP, "integrator": "rk4", "systems": _CHUNK}
+    tokens = TokenSolver(start, attention, Sphere(2), MPI.COMM_SELF, **options)
+    return advance(tokens, END).points.reshape(_CHUNK, TOKENS, 2)
 
 
 def main() -> None:
