@@ -153,7 +153,8 @@ class Evaluator:
             return np.stack([head.matrix(weights) for head in self._heads])
         weights = self._past.decayed(weights)
         matrices = np.stack([head.matrix(weights) for head in self._heads])
-        return matrices / self._divisors(self._past.masses(weights))[:, None]
+        divisors = self._past.divisors(self._past.masses(weights), self._law.normalised)
+        return matrices / divisors[:, None]
 
     def __call__(self, weights: Array) -> Field:
         """Evaluate for one set of weights, this rank's share, ``shape=(n,)``. Collective.
@@ -193,8 +194,8 @@ class Evaluator:
         if self._past is None:
             return [head(weights) for head in self._heads], mass / self._systems
         weights = self._past.decayed(weights)
-        masses = self._past.masses(weights)
-        return [self._of_past(head(weights), masses) for head in self._heads], 1.0
+        given = self._past.masses(weights), self._law.normalised, self._relative
+        return [self._past.of_mass_one(head(weights), *given) for head in self._heads], 1.0
 
     def warm(self, earlier: Evaluator | None) -> None:
         """Start Sinkhorn's iteration from the potentials of an evaluator of as many points.
@@ -211,22 +212,6 @@ class Evaluator:
             raise ValueError("warm: the earlier evaluator has other numbers of points or heads")
         for head, potential in zip(self._heads, potentials, strict=True):
             head.start_from(potential)
-
-    def _of_past(self, sums: Sums, masses: Array) -> Sums:
-        """Sums over mu_j, of those over all that a target sees, of the mass M_j, ``shape=(m,)``.
-
-        Sums of a normalised law remain as they are, as its velocity does. A target that sees no
-        mass shall stay where it is: the average there is 0, relative to itself or not.
-        """
-        blind, divisors = masses == 0, self._divisors(masses)
-        partition, moment = sums.partition / divisors, sums.moment / divisors[:, None]
-        partition[blind] = 1.0
-        moment[blind] = self._targets[blind] if self._relative else 0.0
-        return Sums(np.where(blind, 0.0, sums.log_scale), partition, moment)
-
-    def _divisors(self, masses: Array) -> Array:
-        """What sums over a target's past are divided by, ``shape=(m,)``."""
-        return np.where((masses == 0) | self._law.normalised, 1.0, masses)
 
     def _mean(self, sums: Sums) -> Array:
         """Int y k mu(dy), or int (y-x) k mu(dy), divided by Z in a normalised law."""

@@ -25,13 +25,14 @@ _RULES = {2: (1, 2**12), 3: (384, 512)}
 def exact_end(case: Case) -> Measure | None:
     """The exact solution of a case at its end, where one is known: a model constant in time.
 
+    None is beside a prompt, or for causal attention.
     On spheres, where columns of it are known, too: on S^1 and S^2.
 
     Raises:
         CaseError: If it blows up before.
     """
     model = build_model(case)
-    if isinstance(case.initial, Tokens) or not isinstance(model, Attention):
+    if isinstance(case.initial, Tokens) or not isinstance(model, Attention) or case.prompt:
         return None
     start = initial_measure(case.initial, case.space.dimension)
     if isinstance(start.space, Sphere) and start.space.dimension not in _RULES:

@@ -140,6 +140,15 @@ def test_steps_are_short_enough_for_the_first_tokens():
     assert 2 * tokens.steps >= alone.steps > 5
 
 
+def test_each_of_several_systems_has_its_own_past_and_the_same_prompt():
+    start, prompt = on_sphere(3 * 8, 3), on_sphere(4, 3, 1)
+    given = Attention("softmax", 2.0, causal=True, decay=1.0), Sphere(3), 1.0
+    options = {"integrator": "rk4", "step": 0.25, "prompt": prompt}
+    together = solve(start, *given, systems=3, **options).points.reshape(3, 8, 3)
+    for own, points in zip(start.reshape(3, 8, 3), together, strict=True):
+        assert np.abs(points - solve(own, *given, **options).points).max() < 1e-13
+
+
 @pytest.mark.mpi
 @pytest.mark.parametrize("integrator", ["adaptive", "rk4", None])
 def test_ranks(share, gather, integrator):

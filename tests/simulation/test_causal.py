@@ -8,6 +8,7 @@ from meanformer.particles import TokenSolver
 from meanformer.scripts.main import main
 from meanformer.simulation import Case, run
 from meanformer.simulation.builders.model import build_model
+from meanformer.simulation.studies.exact_values import exact_end
 from meanformer.solvers import advance
 
 PROMPT = [[0.0, 0.6, 0.8], [1.0, 0.0, 0.0]]
@@ -63,6 +64,16 @@ def test_there_is_no_energy(tables):
     columns = run(Case.from_dict(given), None).tables["particles"]
     assert np.isnan(columns["energy"]).all()
     assert np.isfinite(columns["rank"]).all()
+
+
+def test_no_exact_solution_knows_a_prompt_or_a_mask():
+    alone = {"attention": {"beta": 0.0}, "initial": {"kind": "poisson-kernel", "a": [0, 0, 0.3]}}
+    given = case(**alone).model_dump(exclude_none=True)
+    assert exact_end(Case.from_dict(given)) is None
+    del given["prompt"]
+    assert exact_end(Case.from_dict(given)) is not None
+    given["attention"] = {"beta": 0.0, "causal": True}
+    assert exact_end(Case.from_dict(given)) is None
 
 
 def test_a_run_goes_on_bit_by_bit(tmp_path, capsys):

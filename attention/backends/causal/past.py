@@ -9,6 +9,7 @@ from meanformer.mpi import MPI
 import numpy as np
 
 from meanformer.arrays import Array, Indices
+from meanformer.attention.backends.backend import Sums
 from meanformer.attention.backends.direct.systems import apart
 from meanformer.serial import COMM_SELF
 
@@ -64,6 +65,7 @@ class Past:
     ) -> None:
         self.mask, self._systems = mask, 1 if systems is None else systems
         self._comm = comm if systems is None else COMM_SELF
+        self._targets = targets
         self.points = self.gathered(points)
         targets, points = self._apart(targets), self._apart(points)
         of_targets, of_points = (self._comm.allgather(rows.shape[1]) for rows in (targets, points))
@@ -104,6 +106,30 @@ class Past:
         sums = np.pad(np.cumsum(weights, axis=1), ((0, 0), (1, 0)))
         masses: Array = sums[:, self.seen].ravel()
         return masses
+
+    def of_mass_one(self, sums: Sums, masses: Array, normalised: bool, relative: bool) -> Sums:
+        """Sums over mu_j, of those over all that a target sees.
+
+        Those of a normalised law remain as they are, as its velocity does. A target that sees no
+        mass shall stay where it is: the average there is 0, relative to the target or not.
+
+        Args:
+            sums: At this rank's targets.
+            masses: M_j.
+            normalised: Whether the velocity is an average.
+            relative: Whether values are those of y - x.
+        """
+        blind, divisors = masses == 0, self.divisors(masses, normalised)
+        partition, moment = sums.partition / divisors, sums.moment / divisors[:, None]
+        partition[blind] = 1.0
+        moment[blind] = self._targets[blind] if relative else 0.0
+        return Sums(np.where(blind, 0.0, sums.log_scale), partition, moment)
+
+    @staticmethod
+    def divisors(masses: Array, normalised: bool) -> Array:
+        """What sums over all that a target sees are divided by, ``shape=(m,)``."""
+        divisors: Array = np.where((masses == 0) | normalised, 1.0, masses)
+        return divisors
 
     def _apart(self, rows: Array) -> Array:
         return apart(rows, self._systems)

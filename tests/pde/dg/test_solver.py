@@ -213,6 +213,11 @@ def test_refuses_a_degree(degree):
         DensitySolver(mesh(1, 1), Attention(), degree, TWO_CAPS.density)
 
 
+def test_refuses_causal_attention():
+    with pytest.raises(ValueError, match="a density has no order"):
+        DensitySolver(mesh(1, 1), Attention(causal=True), 1, TWO_CAPS.density)
+
+
 @pytest.mark.mpi
 @pytest.mark.parametrize(
     "density", [lambda x: np.zeros(len(x)), lambda x: -np.ones(len(x)), lambda x: x[:, 0] * np.nan]
