@@ -219,7 +219,7 @@ class Evaluator:
         if self._law.normalised:
             self._refuse(~(partition > 0), "Z is not positive; are weights negative?")
             mean, total = np.empty_like(self._targets), np.ones(len(partition))
-            divide(np.ascontiguousarray(moment), partition, mean)
+            divide(*map(np.ascontiguousarray, (moment, partition)), mean)
         else:
             largest = np.maximum(np.abs(partition), np.abs(moment).max(axis=1, initial=0.0))
             with np.errstate(divide="ignore"):

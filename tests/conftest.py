@@ -7,6 +7,7 @@ on, long ones too, and writes what they observed as a page of documentation.
 import gc
 import os
 import platform
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -44,6 +45,25 @@ def pytest_runtest_teardown():
         gc.collect()
         MPI.COMM_WORLD.barrier()
     return result
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_for_one_kind_of_arguments():
+    """Compiled functions that are kept on the disk see one kind of arguments only.
+
+    Processes that compile at the same time, such as ranks of a first run, may write over each
+    other's files. That is harmless if these hold the same; code for strided arrays under the name
+    of that for contiguous ones would compute nonsense.
+    """
+    yield
+    from numba.core.dispatcher import Dispatcher
+
+    modules = [module for name, module in sys.modules.items() if name.startswith("meanformer.")]
+    compiled = {
+        each for module in modules for each in vars(module).values() if isinstance(each, Dispatcher)
+    }
+    several = {str(each): each.signatures for each in compiled if len(each.signatures) > 1}
+    assert not several
 
 
 CLAIM = "claim"

@@ -150,8 +150,8 @@ class Elements:
 
     def solve_mass(self, moments: Array) -> Array:
         """The function whose moments int rho phi_i are given, ``shape=(cells, n)``."""
-        values = np.empty_like(moments)
-        _solve_cells(self._inverses, moments, values)
+        values = np.empty(moments.shape)
+        _solve_cells(self._inverses, np.ascontiguousarray(moments), values)
         return values
 
     def heights(self) -> Array:

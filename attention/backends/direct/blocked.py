@@ -78,6 +78,8 @@ class BlockedSums(PairSums[_Block]):
                 if np.any(raised != references):
                     sums *= np.exp2(references - raised)[:, None]
                     references[:] = raised
-            self._kernel.turn(logits, bias, block.factors[some], references, sums[:, 0])
+            totals = np.zeros(len(sums))
+            self._kernel.turn(logits, bias, block.factors[some], references, totals)
+            sums[:, 0] += totals
             if len(block.values):
                 sums[:, 1:] += np.matmul(logits, block.values[:, some].T, out=product)

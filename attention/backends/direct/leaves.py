@@ -62,8 +62,8 @@ class Leaves(NamedTuple):
     def of(cls, points: npt.NDArray, bias: npt.NDArray) -> Leaves:
         """The leaves of sorted points, ``shape=(d, n)``, n > 0, with the bias, ``shape=(n,)``."""
         starts = np.arange(0, points.shape[1], LEAF)
-        low = np.minimum.reduceat(points, starts, axis=1).T.astype(float)
-        high = np.maximum.reduceat(points, starts, axis=1).T.astype(float)
+        low = np.minimum.reduceat(points, starts, axis=1).T.astype(float, order="C")
+        high = np.maximum.reduceat(points, starts, axis=1).T.astype(float, order="C")
         squares = np.maximum.reduceat(np.einsum("ij,ij->j", points, points), starts)
         round_off = 4 * len(points) * float(np.finfo(float).eps)
         halves = (high - low) / 2 + round_off * np.maximum(np.abs(low), np.abs(high))

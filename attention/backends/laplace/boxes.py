@@ -39,6 +39,7 @@ def box_numbers(points: Array, rectangle: Rectangle, boxes: tuple[int, ...]) -> 
     Of points, ``shape=(n, d)``, and numbers of boxes by dimension; ``shape=(n,)``.
     """
     centre, half = rectangle
+    points = np.ascontiguousarray(points)
     numbers: Indices = _numbers(points, centre, np.array(boxes) / half, np.array(boxes))
     return numbers
 
@@ -60,7 +61,7 @@ def sort_by_box(points, centre, stretch, boxes, numbers, count):  # type: ignore
     """Counting sort of points by box.
 
     Args:
-        points: ``shape=(n, d)``.
+        points: ``shape=(n, d)``, C-contiguous.
         centre: Of the rectangle, ``shape=(d,)``.
         stretch: Boxes over half-widths of the rectangle, ``shape=(d,)``.
         boxes: Numbers of boxes by dimension, ``shape=(d,)``.

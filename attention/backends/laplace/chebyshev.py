@@ -74,6 +74,7 @@ class Boxed:
         if kept is not None:
             numbers = np.searchsorted(kept, numbers)
             shape = (len(kept), 1, 1)
+        points = np.ascontiguousarray(points)
         order, start, local = sort_by_box(
             points, centre, stretch, np.array(boxes), numbers, math.prod(shape)
         )
