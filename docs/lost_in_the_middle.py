@@ -21,30 +21,34 @@ from meanformer.theory.positions import correlation
 PICTURE = Path(__file__).resolve().parent / "pictures/lost-in-the-middle.png"
 BETA, END = 1.0, 1.5
 TOKENS, GROUP = 50, 5
+#: Of the groups of labels s = 1/n, ..., 1.
+MIDDLES = (1 + np.arange(TOKENS).reshape(-1, GROUP)).mean(axis=1) / TOKENS
 SYSTEMS = 300_000
 _STEP, _CHUNK = 0.25, 4000
 
 
-def simulated(decay: float, systems: int = SYSTEMS) -> tuple[np.ndarray, np.ndarray]:
-    """n E[cos(theta_x - theta_s)], x among the last five tokens, s in groups of five before them.
+def simulated(decay: float, systems: int = SYSTEMS) -> np.ndarray:
+    """Means of n E[cos(theta_x - theta_s)] over groups of five labels x and s.
 
     Returns:
-        The means over groups, ``shape=(9,)``, and their standard errors.
+        Of a few thousand systems each, ``shape=(chunks, 10, 10)``; x in rows.
     """
     means = []
     for chunk in range(systems // _CHUNK):
-        x = _moved(np.random.default_rng([0, chunk]), decay)
-        later, label = x[:, -GROUP:].sum(axis=1), x.reshape(_CHUNK, -1, GROUP, 2).sum(axis=2)
-        cosines = (label[:, :-1] * later[:, None]).sum(axis=2)
-        means.append(TOKENS * cosines.mean(axis=0) / GROUP**2)
-    return np.mean(means, axis=0), np.std(means, axis=0) / np.sqrt(len(means))
+        tokens = _moved(np.random.default_rng([0, chunk]), decay)
+        groups = tokens.reshape(_CHUNK, -1, GROUP, 2).mean(axis=2)
+        means.append(TOKENS * np.einsum("ixk,isk->xs", groups, groups) / _CHUNK)
+    return np.stack(means)
 
 
-def predicted(decay: float) -> tuple[np.ndarray, np.ndarray]:
-    """The middles of the same groups and the limit of many tokens there, ``shape=(9,)`` each."""
+def predicted(decay: float) -> np.ndarray:
+    """The same in the limit of many tokens, ``shape=(10, 10)``; 0 unless all s are before all x."""
+    limits = np.zeros((len(MIDDLES), len(MIDDLES)))
     labels = (1 + np.arange(TOKENS).reshape(-1, GROUP)) / TOKENS
-    limits = correlation(labels[-1, :, None, None], labels[:-1], growth_until_end(), decay)
-    return labels[:-1].mean(axis=1), limits.mean(axis=(0, 2))
+    for row, later in enumerate(labels[1:], start=1):
+        found = correlation(later[:, None, None], labels[:row], growth_until_end(), decay)
+        limits[row, :row] = found.mean(axis=(0, 2))
+    return limits
 
 
 def growth_until_end() -> float:
@@ -67,14 +71,16 @@ def main() -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-    later = 1 - (GROUP - 1) / (2 * TOKENS)
+    later = MIDDLES[-1]
     labels = np.linspace(0.004, later, 400)
     for decay, colour in ((0.0, "#b5482a"), (2.0, "#0b6e6e"), (5.0, "#4b4b9b")):
         limit = correlation(later, labels, growth_until_end(), decay)
         axes.plot(labels, limit, color=colour, lw=1.4, label=rf"$\lambda$ = {decay:g}")
-        middles, _ = predicted(decay)
-        means, errors = simulated(decay, SYSTEMS // 3)
-        axes.errorbar(middles, means, 2 * errors, fmt="o", ms=4, color=colour, capsize=2)
+        samples = simulated(decay, SYSTEMS // 3)[:, -1, :-1]
+        errors = samples.std(axis=0) / np.sqrt(len(samples))
+        axes.errorbar(
+            MIDDLES[:-1], samples.mean(axis=0), 2 * errors, fmt="o", ms=4, color=colour, capsize=2
+        )
     axes.set(
         xlim=(0, 1),
         ylim=(0, 5),
