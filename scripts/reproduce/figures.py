@@ -1,6 +1,9 @@
 """The figures that there are, by name."""
 
 from meanformer.scripts.reproduce.boolean import Boolean
+from meanformer.scripts.reproduce.diagrams.diagram import Diagram
+from meanformer.scripts.reproduce.diagrams.phases import Phases
+from meanformer.scripts.reproduce.diagrams.random_pairs import RandomPairs
 from meanformer.scripts.reproduce.figure import Figure
 from meanformer.scripts.reproduce.hardmax import Hardmax
 from meanformer.scripts.reproduce.hyperplanes import Hyperplanes
@@ -134,4 +137,10 @@ FIGURES: dict[str, Figure] = {
         matrix=((1.0, 0.0), (0.0, 0.02)),
         alpha=1.0,
     ),
+}
+
+#: The diagrams that there are: each is many runs, and has no movie.
+DIAGRAMS: dict[str, Diagram] = {
+    "phase-diagram": Phases(title="32 tokens in 32 dimensions under softmax meet at one time"),
+    "random-layers": RandomPairs(title="Two tokens under random layers end antipodal"),
 }

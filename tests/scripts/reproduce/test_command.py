@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from meanformer.scripts.main import main
-from meanformer.scripts.reproduce.figures import FIGURES
+from meanformer.scripts.reproduce.figures import DIAGRAMS, FIGURES
 from meanformer.scripts.reproduce.recording import Recorder, Recording
 from meanformer.simulation import Case, run
 
@@ -83,7 +83,7 @@ def test_says_that_it_does_not_hold(quick, monkeypatch, tmp_path, capsys):
 def test_lists_all_figures(capsys):
     assert reproduce("--list") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(FIGURES)
+    assert [line.split()[0] for line in lines] == [*FIGURES, *DIAGRAMS]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,35 @@ def test_says_that_it_needs_matplotlib(monkeypatch, capsys, tmp_path):
     assert reproduce("boolean") == 2
     assert 'pip install "meanformer[docs]"' in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.mpi
+def test_writes_the_data_and_the_picture_of_a_diagram(shared_tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    few = {"dimension": 8, "number": 4, "systems": 5, "betas": (0.5, 1.0), "end": 9.0}
+    diagram = replace(DIAGRAMS["phase-diagram"], **few, sample_every=1.0)
+    monkeypatch.setitem(DIAGRAMS, "phase-diagram", diagram)
+    folder = shared_tmp_path / "diagram"
+    assert reproduce("phase-diagram", "--output", folder) == 0
+    assert capsys.readouterr().out.count("holds") == (2 if COMM.rank == 0 else 0)
+    found = np.load(folder / "shares.npz")
+    assert np.array_equal(found["times"], np.arange(10.0)) and found["shares"].shape == (2, 10)
+    assert np.all(found["shares"][:, 0] == 0) and found["shares"][:, -1].min() > 0.3
+    case, _ = diagram.cases("phase-diagram", diagram.seed)
+    assert Case.load(folder / "case.toml") == case
+    assert (folder / "phase-diagram.png").stat().st_size > 1000
+    # Counted by hand, whatever the number of ranks.
+    points = run(case, comm=MPI.COMM_SELF).state.tokens.points.reshape(5, 4, 8)
+    pairs = [x[i] @ x[j] for x in points for i in range(4) for j in range(i)]
+    assert found["shares"][0, -1] == np.mean(np.array(pairs) >= 0.999)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DIAGRAMS)
+def test_what_diagrams_show_holds(name, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert reproduce(name, "--output", tmp_path / name) == 0
+    assert (tmp_path / name / f"{name}.png").stat().st_size < 150e3
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""Diagrams: what many runs of ensembles end in, over the parameters of a model."""
