@@ -57,15 +57,3 @@ class Systems:
         """This rank's rows by system, ``shape=(n_local, ...)`` to ``(len(here), n, ...)``."""
         count = len(rows) // len(self.here) if self.here else 0
         return rows.reshape(len(self.here), count, *rows.shape[1:])
-
-    def gathered(self, values: Array) -> Array | None:
-        """Numbers of every system, ``shape=(count, ...)``, on rank 0; None elsewhere. Collective.
-
-        Args:
-            values: Of this rank's systems, ``shape=(len(here), ...)``; of a single one the same on
-                every rank.
-        """
-        if self.count == 1:
-            return values if self.comm.rank == 0 else None
-        parts = self.comm.gather(values)
-        return None if parts is None else np.concatenate(parts)

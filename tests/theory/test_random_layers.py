@@ -51,7 +51,7 @@ def test_refuses(height, dimension):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dimension", [3, 4])
-def test_random_transformers_end_as_often_antipodal(dimension, verify):
+def test_random_transformers_end_as_often_antipodal(dimension):
     layer, systems = 0.01, 4000
     case = {
         "space": {"dimension": dimension},
@@ -72,9 +72,6 @@ def test_random_transformers_end_as_often_antipodal(dimension, verify):
     assert np.mean((spread > 0.2) & (spread < 0.95)) < 0.01  # the others have come to an end
     share, expected = np.mean(spread > np.sqrt(0.5)), antipodal_probability(0.0, 1.0, dimension)
     error = np.sqrt(expected * (1 - expected) / systems)
-    verify(
-        f"of 4000 pairs under random layers, as many end antipodal as theory says, d = {dimension}",
-        "the scale function of arXiv 2601.21942's diffusion",
-        f"{share:.4f} against {expected:.4f}, {abs(share - expected) / error:.1f} standard errors",
-    )
-    assert abs(share - expected) < 3 * error
+    off = abs(share - expected) / error
+    print(f"d = {dimension}: {share:.4f} against {expected:.4f}, {off:.1f} standard errors")
+    assert off < 3
