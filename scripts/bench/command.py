@@ -99,9 +99,9 @@ def _checked(options: argparse.Namespace) -> Callable[[Callable[[str], None]], R
             raise refusal(f"--{name}: not an option of meanformer bench {options.name}")
     sizes = _numbers("--sizes", options.sizes, "whole numbers of points", 2, 10**9)
     if options.name == "attention":
-        from meanformer.scripts.bench import attention
-        from meanformer.scripts.bench.methods import METHODS
-        from meanformer.scripts.bench.problems import GROUPS
+        from meanformer.scripts.bench.attention import benchmark as attention
+        from meanformer.scripts.bench.attention.methods import METHODS
+        from meanformer.scripts.bench.attention.problems import GROUPS
 
         budget = _BUDGET if options.budget is None else options.budget
         if not budget > 0:
@@ -110,7 +110,7 @@ def _checked(options: argparse.Namespace) -> Callable[[Callable[[str], None]], R
         methods = _names("--methods", options.methods, METHODS)
         return partial(attention.run, groups, methods, sizes, budget)
 
-    from meanformer.scripts.bench import pde
+    from meanformer.scripts.bench.pde import benchmark as pde
     from meanformer.simulation.requirements import why_no_dolfinx
 
     groups = _names("--problems", options.problems, pde.GROUPS)

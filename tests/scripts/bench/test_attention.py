@@ -8,11 +8,12 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from meanformer.scripts.bench import timing, velocity
-from meanformer.scripts.bench.attention import flops_per_pair
+from meanformer.scripts.bench import timing
+from meanformer.scripts.bench.attention import velocity
+from meanformer.scripts.bench.attention.benchmark import flops_per_pair
+from meanformer.scripts.bench.attention.methods import METHODS, Method, Prepared
+from meanformer.scripts.bench.attention.problems import GROUPS, PROBLEMS, error_of
 from meanformer.scripts.bench.machine import peak_flops
-from meanformer.scripts.bench.methods import METHODS, Method, Prepared
-from meanformer.scripts.bench.problems import GROUPS, PROBLEMS, error_of
 from meanformer.scripts.bench.timing import fit_growth
 from meanformer.scripts.main import main
 

@@ -10,8 +10,8 @@ import pytest
 from scipy.special import iv
 
 from meanformer.attention import Attention, Sphere
-from meanformer.scripts.bench import circle, density, pde
-from meanformer.scripts.bench.circle import LaxFriedrichs, fourier_solution
+from meanformer.scripts.bench.pde import benchmark, circle, density
+from meanformer.scripts.bench.pde.circle import LaxFriedrichs, fourier_solution
 from meanformer.scripts.main import main
 from meanformer.simulation import Case
 from meanformer.simulation.builders.model import initial_measure
@@ -27,7 +27,7 @@ def bench(*arguments):
 @pytest.fixture
 def briefly(monkeypatch):
     """Least numbers of steps and repetitions."""
-    monkeypatch.setattr(pde, "_SECONDS", 0.0)
+    monkeypatch.setattr(benchmark, "_SECONDS", 0.0)
 
 
 class TestCommand:

@@ -12,9 +12,9 @@ from meanformer.mpi import MPI
 
 import numpy as np
 
+from meanformer.scripts.bench.attention.methods import METHODS
+from meanformer.scripts.bench.attention.problems import PROBLEMS, error_of
 from meanformer.scripts.bench.machine import resident_bytes
-from meanformer.scripts.bench.methods import METHODS
-from meanformer.scripts.bench.problems import PROBLEMS, error_of
 from meanformer.scripts.bench.timing import best_time, fit_growth
 
 # Pilots compile, and tell how long a first size would take.

@@ -8,15 +8,15 @@ from functools import partial
 from typing import Any
 
 from meanformer.scripts.bench import machine, process, report
-from meanformer.scripts.bench.methods import METHODS
-from meanformer.scripts.bench.problems import PROBLEMS, SAMPLE, Problem
+from meanformer.scripts.bench.attention.methods import METHODS
+from meanformer.scripts.bench.attention.problems import PROBLEMS, SAMPLE, Problem
 
 #: Operations of one exponential in double precision: rounding to a whole power of two and the
 #: remainder (2), a polynomial of degree 10 (20), and the power (1).
 EXP_FLOPS = 23
 OURS = next(iter(METHODS))
 
-_TASKS = "meanformer.scripts.bench.velocity"
+_TASKS = "meanformer.scripts.bench.attention.velocity"
 
 _COLOURS = {OURS: "#0b6e6e", "pykeops": "#c1440e", "torch": "#7b4fa3", "numpy": "#767676"}
 _FOOTNOTES = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from meanformer.scripts.bench import machine, process, report
-from meanformer.scripts.bench.circle import BETA, END, OURS, OWN_STEPS, PEER
+from meanformer.scripts.bench.pde.circle import BETA, END, OURS, OWN_STEPS, PEER
 
 #: What ``--problems`` allows.
 GROUPS = ("stage", "noise", "growth", "circle")
@@ -150,7 +150,7 @@ def _rows(
     title: str, what: str, task: str, given: dict[str, Any], seconds: float, ranks: int = 1
 ) -> list[_Row]:
     """What a task has found, and a row that says what went wrong, if anything did."""
-    task = f"meanformer.scripts.bench.density:{task}"
+    task = f"meanformer.scripts.bench.pde.density:{task}"
     results, failure = process.measure(task, given, ranks=ranks, seconds=seconds)
     if failure:
         results = [*results, {"what": what, "size": 0, "note": failure}]

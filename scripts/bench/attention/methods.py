@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from meanformer.arrays import Array
-from meanformer.scripts.bench.problems import Measure, Problem
+from meanformer.scripts.bench.attention.problems import Measure, Problem
 
 # Forms of a peer are compared on as many pairs.
 _PAIRS_FOR_CHOOSING = 2e7

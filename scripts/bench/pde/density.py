@@ -17,8 +17,8 @@ from meanformer.attention import Attention
 from meanformer.attention.measures import Mixture, VonMisesFisher
 from meanformer.integrators import imex, ssp
 from meanformer.pde import DensitySolver
-from meanformer.scripts.bench import circle
 from meanformer.scripts.bench.machine import resident_bytes
+from meanformer.scripts.bench.pde import circle
 from meanformer.scripts.bench.timing import best_time
 from meanformer.solvers import advance
 

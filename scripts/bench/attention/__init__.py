@@ -1,0 +1,1 @@
+"""``meanformer bench attention``: the velocity against peers."""

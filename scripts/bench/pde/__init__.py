@@ -1,0 +1,1 @@
+"""``meanformer bench pde``: the density solver."""
