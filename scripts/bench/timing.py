@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from meanformer.mpi import MPI
@@ -13,6 +13,14 @@ import numpy as np
 T = TypeVar("T")
 #: Exponent of a sum over all pairs, where the points are as many as the targets.
 PAIRS = 2.0
+#: Pilots compile, and tell how long a first size would take.
+PILOT = 2000
+#: Of an evaluation, at most.
+REPETITIONS = 7
+# An extra size for the law of growth must be larger than the largest measured by this factor.
+_WORTHWHILE = 1.5
+
+Result = dict[str, Any]
 
 
 def best_time(
@@ -21,7 +29,7 @@ def best_time(
     seconds: float = np.inf,
     least: int = 1,
     comm: MPI.Comm = MPI.COMM_SELF,
-) -> tuple[T, dict[str, Any]]:
+) -> tuple[T, Result]:
     """The least time of some repetitions after a first one, or the first if that is long.
 
     Args:
@@ -71,3 +79,45 @@ def fit_growth(seconds: Mapping[int, float], at_most: float = PAIRS) -> GrowthLa
     exponent = at_most if len(seconds) < 2 else min(float(np.polyfit(x, y, 1)[0]), at_most)
     last = int(np.argmax(x))
     return GrowthLaw(float(np.exp(y[last] - exponent * x[last])), exponent)
+
+
+def over_sizes(
+    time_one: Callable[[int, bool], Result],
+    sizes: Sequence[int],
+    budget: float,
+    adapts: bool,
+    at_most: float = PAIRS,
+) -> Iterator[Result]:
+    """Time a method over sizes as far as the budget allows.
+
+    Where the law of growth says that the next size would take longer than ``budget``, the largest
+    size that takes half as long is measured, for the sake of the law, and then no more: other
+    times are the law's. A method that adapts has no such law: it is measured at every size.
+
+    Args:
+        time_one: Its "seconds" and else at a size, which may be that of a pilot, and is among what
+            it gives as "size".
+        sizes: Ascending.
+        budget: Seconds that one evaluation may take.
+        adapts: Whether the method does.
+        at_most: The largest exponent to be believed.
+    """
+    pilot = time_one(min(PILOT, sizes[0]), True)
+    # A smaller pilot tells more of overheads than of growth: forgotten once there is better.
+    known = [pilot] if pilot["size"] == sizes[0] else []
+    yield from known
+    left = sizes[len(known) :]
+    extended = False
+    while left:
+        measured = {result["size"]: result["seconds"] for result in known or [pilot]}
+        size, law = left[0], fit_growth(measured, at_most)
+        if law(size) > budget and not adapts:
+            size = int(law.size(budget / 2))
+            if extended or size < _WORTHWHILE * max(measured):
+                yield from [] if known else [pilot]
+                yield from ({"size": n, "seconds": law(n), "extrapolated": True} for n in left)
+                return
+            extended = True
+        known.append(time_one(size, False))
+        yield known[-1]
+        left = [n for n in left if n > size]

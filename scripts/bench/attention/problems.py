@@ -9,6 +9,7 @@ import numpy as np
 
 from meanformer.arrays import Array
 from meanformer.attention import Attention, Euclidean, Space, Sphere
+from meanformer.scripts.bench import comparison
 
 #: So many targets are compared with summation in extended precision.
 SAMPLE = 50
@@ -34,34 +35,23 @@ class Measure(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
-    """Softmax attention of n points at as many other targets.
+class Problem(comparison.Problem):
+    """Softmax attention of n points at as many other targets; sizes are values of n.
 
     Attributes:
-        group: What ``--problems`` calls it.
-        title: What the table calls it.
         space: Where the points are: uniform on the sphere, uniform in the unit ball of R^d, or
             normal in R^d for d > 3.
         beta: The norm |A| of the logits' matrix.
         tolerance: What our velocity is asked for.
-        sizes: Values of n.
         query: Q, of norm 1, or None for the identity.
-        methods: Who is measured.
         backend: Ours: "auto" lets the library choose.
-        task: What is measured: the "speed" against peers, the "memory" of ours, or, "on_ranks",
-            the speed-up by a second rank.
     """
 
-    group: str
-    title: str
     space: Space
     beta: float
     tolerance: float
-    sizes: tuple[int, ...]
     query: Array | None = None
-    methods: tuple[str, ...] = ("ours", "pykeops", "torch", "numpy")
     backend: Literal["auto", "direct"] = "auto"
-    task: Literal["speed", "memory", "on_ranks"] = "speed"
 
     @property
     def attention(self) -> Attention:
@@ -111,23 +101,23 @@ def error_of(problem: Problem, measure: Measure, velocity: Array) -> float:
     return error / largest
 
 
-_SPHERE = (Sphere(3), 10.0, 1e-10, (1_000_000,))
 _SIZES = (10_000, 100_000, 1_000_000)
-_NO_KEOPS = ("ours", "torch", "numpy")
+_LARGEST, _OURS, _NO_KEOPS = _SIZES[-1:], ("ours",), ("ours", "torch", "numpy")
+_SPHERE = (Sphere(3), 10.0, 1e-10)
 _ALL = (
-    Problem("sphere", "S², β = 1", Sphere(3), 1.0, 1e-10, _SIZES),
-    Problem("sphere", "S², β = 10", Sphere(3), 10.0, 1e-10, _SIZES),
-    Problem("sphere", "S², β = 100", Sphere(3), 100.0, 1e-10, _SIZES),
-    Problem("plane", "R², |A|R² = 10", Euclidean(2), 10.0, 1e-9, _SIZES, _PLANE),
-    Problem("plane", "R², |A|R² = 100", Euclidean(2), 100.0, 1e-9, _SIZES, _PLANE),
-    Problem("space", "R³, |A|R² = 10", Euclidean(3), 10.0, 1e-9, _SIZES[:2], _SPACE),
+    Problem("sphere", "S², β = 1", _SIZES, Sphere(3), 1.0, 1e-10),
+    Problem("sphere", "S², β = 10", _SIZES, *_SPHERE),
+    Problem("sphere", "S², β = 100", _SIZES, Sphere(3), 100.0, 1e-10),
+    Problem("plane", "R², |A|R² = 10", _SIZES, Euclidean(2), 10.0, 1e-9, _PLANE),
+    Problem("plane", "R², |A|R² = 100", _SIZES, Euclidean(2), 100.0, 1e-9, _PLANE),
+    Problem("space", "R³, |A|R² = 10", _SIZES[:2], Euclidean(3), 10.0, 1e-9, _SPACE),
     Problem(
-        "direct", "R³, direct sums", Euclidean(3), 10.0, 1e-9, (20_000,), _SPACE, backend="direct"
+        "direct", "R³, direct sums", (20_000,), Euclidean(3), 10.0, 1e-9, _SPACE, backend="direct"
     ),
-    Problem("wide", "d = 64", Euclidean(64), 64**-0.5, 1e-9, (4096,), methods=_NO_KEOPS),
-    Problem("wide", "d = 768", Euclidean(768), 768**-0.5, 1e-9, (4096,), methods=_NO_KEOPS),
-    Problem("memory", "S², β = 10: memory", *_SPHERE, methods=("ours",), task="memory"),
-    Problem("ranks", "S², β = 10: two ranks", *_SPHERE, methods=("ours",), task="on_ranks"),
+    Problem("wide", "d = 64", (4096,), Euclidean(64), 64**-0.5, 1e-9, methods=_NO_KEOPS),
+    Problem("wide", "d = 768", (4096,), Euclidean(768), 768**-0.5, 1e-9, methods=_NO_KEOPS),
+    Problem("memory", "S², β = 10: memory", _LARGEST, *_SPHERE, methods=_OURS, task="memory"),
+    Problem("ranks", "S², β = 10: two ranks", _LARGEST, *_SPHERE, methods=_OURS, task="on_ranks"),
 )
 #: Every problem by its title, in the order of the table.
 PROBLEMS = {problem.title: problem for problem in _ALL}

@@ -8,12 +8,13 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from meanformer.scripts.bench import timing
+from meanformer.scripts.bench import peers, timing
 from meanformer.scripts.bench.attention import velocity
 from meanformer.scripts.bench.attention.benchmark import flops_per_pair
-from meanformer.scripts.bench.attention.methods import METHODS, Method, Prepared
+from meanformer.scripts.bench.attention.methods import METHODS
 from meanformer.scripts.bench.attention.problems import GROUPS, PROBLEMS, error_of
 from meanformer.scripts.bench.machine import peak_flops
+from meanformer.scripts.bench.peers import Method, Prepared
 from meanformer.scripts.bench.timing import fit_growth
 from meanformer.scripts.main import main
 
@@ -120,16 +121,16 @@ class TestMethods:
             pytest.skip("is not measured there")
         for variable, value in method.environment.items():
             monkeypatch.setenv(variable, value.format(cores=1))
-        if "missing" in next(velocity.version(name)):
+        if "missing" in next(peers.version(method.module, "")):
             pytest.skip(f"{name} is not installed")
         measure = problem.measure(120)
-        found = method.prepare(problem, measure).velocity()
+        found = method.prepare(problem, measure).compute()
         assert error_of(problem, measure, found) < 1e-12
 
     def test_error_is_that_of_the_worst_target(self):
         problem = PROBLEMS["R³, |A|R² = 10"]
         measure = problem.measure(30)
-        exact = METHODS["ours"].prepare(problem, measure).velocity()
+        exact = METHODS["ours"].prepare(problem, measure).compute()
         wrong = exact.copy()
         wrong[7] += [0.0, 3e-4, 4e-4]
         largest = np.linalg.norm(exact, axis=1).max()
