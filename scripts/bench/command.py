@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ from meanformer.scripts.command_line import check_files, refusal
 from meanformer.simulation.case.errors import suggestion
 
 #: Options of each benchmark, besides those of all.
-OPTIONS = {"attention": ("methods", "sizes", "budget"), "pde": ("levels", "sizes")}
+OPTIONS = {
+    "attention": ("methods", "sizes", "budget"),
+    "particles": ("methods", "sizes", "budget"),
+    "pde": ("levels", "sizes"),
+}
+_AGAINST_PEERS = ("attention", "particles")
 _BUDGET = 20.0
 
 
@@ -28,9 +34,10 @@ def add_parser(verbs: Any) -> None:
         "bench",
         help="measure speed and error, also against peers",
         description="attention: measure our velocity against peers that are installed, pykeops, "
-        "torch, and a loop of numpy, on all cores that this process may use. pde: measure what a "
-        "step of the density solver costs, what its parts do, how it grows, and what accuracy "
-        "costs. Every measurement runs in a process of its own.",
+        "torch, and a loop of numpy, on all cores that this process may use. particles: measure a "
+        "step of tokens against them, of one large system and of many small ones. pde: measure "
+        "what a step of the density solver costs, what its parts do, how it grows, and what "
+        "accuracy costs. Every measurement runs in a process of its own.",
         epilog="Exit codes: 0 done; 2 the command line is wrong. Peers that are missing are named "
         "in the table. Leave the machine alone while it runs.",
     )
@@ -41,26 +48,26 @@ def add_parser(verbs: Any) -> None:
     add(
         "--problems",
         metavar="NAME,...",
-        help="attention: sphere, plane, space, direct, wide, memory, ranks; pde: stage, noise, "
-        "growth, circle; all of them by default",
+        help="attention: sphere, plane, space, direct, wide, memory, ranks; particles: sphere, "
+        "wide, systems, memory, ranks; pde: stage, noise, growth, circle; all of them by default",
     )
     add(
         "--sizes",
         metavar="N,...",
-        help="numbers of points, in place of every problem's own; of pde, those of the peer on "
-        "the circle",
+        help="numbers of points or tokens, in place of every problem's own; of pde, those of the "
+        "peer on the circle",
     )
     add(
         "--methods",
         metavar="NAME,...",
-        help="attention: pykeops, torch, numpy besides ours; by default all",
+        help="attention, particles: pykeops, torch, numpy besides ours; by default all",
     )
     add(
         "--budget",
         type=float,
         metavar="SECONDS",
-        help="attention: longest evaluation to be measured; longer ones are extrapolated "
-        f"(default: {_BUDGET:g})",
+        help="attention, particles: longest evaluation or step to be measured; longer ones are "
+        f"extrapolated (default: {_BUDGET:g})",
     )
     add(
         "--levels",
@@ -98,17 +105,17 @@ def _checked(options: argparse.Namespace) -> Callable[[Callable[[str], None]], R
         if getattr(options, name) is not None and name not in OPTIONS[options.name]:
             raise refusal(f"--{name}: not an option of meanformer bench {options.name}")
     sizes = _numbers("--sizes", options.sizes, "whole numbers of points", 2, 10**9)
-    if options.name == "attention":
-        from meanformer.scripts.bench.attention import benchmark as attention
-        from meanformer.scripts.bench.attention.methods import METHODS
-        from meanformer.scripts.bench.attention.problems import GROUPS
-
+    if options.name in _AGAINST_PEERS:
+        room = f"{__package__}.{options.name}"
+        benchmark, problems, methods = (
+            import_module(f"{room}.{name}") for name in ("benchmark", "problems", "methods")
+        )
         budget = _BUDGET if options.budget is None else options.budget
         if not budget > 0:
             raise refusal(f"--budget is {budget:g}; it must be positive")
-        groups = _names("--problems", options.problems, GROUPS)
-        methods = _names("--methods", options.methods, METHODS)
-        return partial(attention.run, groups, methods, sizes, budget)
+        groups = _names("--problems", options.problems, problems.GROUPS)
+        peers = _names("--methods", options.methods, methods.METHODS)
+        return partial(benchmark.run, groups, peers, sizes, budget)
 
     from meanformer.scripts.bench.pde import benchmark as pde
     from meanformer.simulation.requirements import why_no_dolfinx

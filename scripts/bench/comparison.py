@@ -39,6 +39,10 @@ class Problem:
     methods: tuple[str, ...] = field(default=(OURS, "pykeops", "torch", "numpy"), kw_only=True)
     task: Literal["speed", "memory", "on_ranks"] = field(default="speed", kw_only=True)
 
+    def whole(self, size: int) -> int:
+        """The least size that there can be and that is no less."""
+        return size
+
 
 @dataclass(kw_only=True)
 class Row(report.Row):
@@ -117,7 +121,7 @@ class Comparison(Generic[R]):
             rows = self.rows[title] = []
             for name in (name for name in problem.methods if name in self.found):
                 say(f"{title}: {name}")
-                wanted = list(sizes or problem.sizes)
+                wanted = sorted({problem.whole(size) for size in sizes or problem.sizes})
                 if "missing" in self.found[name]:
                     rows += self._unknown(title, name, wanted, self._missing(name))
                 elif problem.task == "on_ranks":

@@ -104,7 +104,10 @@ class TestCommand:
 
     def test_refuses_an_unknown_benchmark(self, capsys):
         assert main(["bench", "atention"]) == 2
-        assert "allowed: attention, pde; did you mean 'attention'?" in capsys.readouterr().err
+        assert (
+            "allowed: attention, particles, pde; did you mean 'attention'?"
+            in capsys.readouterr().err
+        )
 
     def test_says_that_a_picture_needs_matplotlib(self, monkeypatch, capsys):
         monkeypatch.setattr("meanformer.scripts.command_line.find_spec", lambda name: None)

@@ -1,0 +1,1 @@
+"""``meanformer bench particles``: steps of tokens against peers."""
