@@ -37,7 +37,7 @@ class Kernel(ABC):
         unit: Logits of compiled loops are in units of 1 / ``unit``: bits for powers of two.
         add: The compiled loop of ``tiles`` that adds its terms to sums.
         turn: The compiled loop of ``tiles`` that turns logits into its terms.
-        gather: The compiled loop of ``tiles`` that sums its terms in small systems.
+        weigh: The compiled loop of ``tiles`` that turns logits of small systems into terms.
     """
 
     exponential = False
@@ -50,7 +50,7 @@ class Kernel(ABC):
     unit = LOG2_E
     add: Callable[..., None]
     turn: Callable[..., None]
-    gather: Callable[..., None]
+    weigh: Callable[..., None]
 
     @property
     def reference(self) -> float:
@@ -92,7 +92,7 @@ class Exponential(Kernel):
     local = True
     add = staticmethod(tiles.add_exponentials)
     turn = staticmethod(tiles.turn_exponentials)
-    gather = staticmethod(tiles.gather_exponentials)
+    weigh = staticmethod(tiles.weigh_exponentials)
 
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""
@@ -122,7 +122,7 @@ class Logistic(Kernel):
     offset: float = 0.0
     add = staticmethod(tiles.add_logistics)
     turn = staticmethod(tiles.turn_logistics)
-    gather = staticmethod(tiles.gather_logistics)
+    weigh = staticmethod(tiles.weigh_logistics)
 
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""
@@ -160,7 +160,7 @@ class Indicator(Kernel):
     unit = 1.0
     add = staticmethod(tiles.add_indicators)
     turn = staticmethod(tiles.turn_indicators)
-    gather = staticmethod(tiles.gather_indicators)
+    weigh = staticmethod(tiles.weigh_indicators)
 
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""
@@ -177,7 +177,7 @@ class Logit(Kernel):
 
     separable = True
     unit = 1.0
-    gather = staticmethod(tiles.gather_logits)
+    weigh = staticmethod(tiles.weigh_logits)
 
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""
@@ -191,7 +191,7 @@ class Features(Kernel):
     log_features: Callable[[Array], Array] | None
     separable = True
     unit = 1.0
-    gather = staticmethod(tiles.gather_logits)
+    weigh = staticmethod(tiles.weigh_logits)
 
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""

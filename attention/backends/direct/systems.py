@@ -1,6 +1,8 @@
-"""Sums over all pairs within each of many small systems: one compiled call for all of them."""
+"""Sums over all pairs within each of many small systems, some of them at a time."""
 
 from __future__ import annotations
+
+from itertools import product
 
 import numpy as np
 
@@ -10,6 +12,11 @@ from meanformer.attention.backends.direct import tiles
 from meanformer.attention.backends.direct.pairs import PAIRS_WORTH_THREADS, factors_and_bias
 from meanformer.attention.backends.kernels import LOG2_E, NOTHING, Kernel, scaled_features
 from meanformer.attention.backends.workers import share_out_slices
+
+# Products of so few multiplications take less time compiled than by a call of BLAS.
+_SMALL_PRODUCT = 4096
+# As many terms stay in L2 cache.
+_TERMS = 50_000
 
 
 class SystemSums:
@@ -42,35 +49,47 @@ class SystemSums:
             queries, keys, self._shift = scaled_features(queries, keys)
         targets, points = queries.shape[1], keys.shape[1]
         self._seen = np.full(targets, points) if seen is None else np.asarray(seen)
-        fill = ((0, 0), (0, 0), (0, -queries.shape[2] % tiles.COORDINATES))
-        self._queries: Array = kernel.unit * np.pad(queries, fill)
-        self._keys = np.ascontiguousarray(np.pad(keys, fill).transpose(0, 2, 1))
-        self._values = np.ascontiguousarray(values.transpose(0, 2, 1))
         self._pairs = systems * int(self._seen.sum())
+        small = targets * points * queries.shape[2] < _SMALL_PRODUCT
+        self._multiply = tiles.multiply if small else np.matmul
+        self._queries: Array = kernel.unit * queries
+        self._keys = keys.transpose(0, 2, 1)
+        if small:
+            self._keys = np.ascontiguousarray(self._keys)
+        self._values = np.ascontiguousarray(values)
 
     def sums(self, weights: Array, log_factors: Array | None = None, moment: bool = True) -> Sums:
         """See ``Backend``; nothing is collective."""
-        kernel, systems = self._kernel, len(self._queries)
+        kernel, (systems, targets, _) = self._kernel, self._queries.shape
         factors, bias = factors_and_bias(kernel, weights, log_factors)
         factors, bias = (apart(a, systems) for a in (factors, bias))
-        columns = factors[:, None]
-        if moment:
-            columns = np.concatenate([columns, columns * self._values], axis=1)
-        references = np.full(self._queries.shape[:2], kernel.reference)
-        sums = np.zeros((*references.shape, columns.shape[1]))
-        slack = self._slack(bias)
+        references = np.full((systems, targets), kernel.reference)
+        totals, slack = np.zeros(references.shape), self._slack(bias)
+        moments = np.empty((*references.shape, self._values.shape[2] if moment else 0))
 
-        def work(some: slice) -> None:
-            kernel.gather(
-                self._queries[some], slack[some], self._keys[some], bias[some], columns[some],
-                self._seen, references[some], sums[some],
-            )  # fmt: skip
+        points = max(1, bias.shape[1])
+        rows = min(targets, max(1, _TERMS // points))
+        few = max(1, _TERMS // max(1, rows * points))
+        starts = range(0, targets, max(1, rows))
+
+        def work(those: slice) -> None:
+            logits = np.empty((few, rows, bias.shape[1]))
+            for first, start in product(range(those.start, those.stop, few), starts):
+                some = slice(first, min(first + few, those.stop))
+                here = some, slice(start, min(start + rows, targets))
+                terms = logits[: some.stop - first, : here[1].stop - start]
+                self._multiply(self._queries[here], self._keys[some], terms)
+                kernel.weigh(
+                    terms, slack[here], bias[some], factors[some], self._seen[here[1]],
+                    references[here], totals[here],
+                )  # fmt: skip
+                if moment:
+                    self._multiply(terms, self._values[some], moments[here])
 
         share_out_slices(work, systems, self._pairs > PAIRS_WORTH_THREADS)
         scaled = kernel.exponential & (references > NOTHING / 2)
         log_scale = np.where(scaled, references / LOG2_E, self._shift).ravel()
-        rows = sums.reshape(-1, sums.shape[2])
-        return Sums(log_scale, rows[:, 0], rows[:, 1:])
+        return Sums(log_scale, totals.ravel(), moments.reshape(len(log_scale), moments.shape[2]))
 
     def _slack(self, bias: Array) -> Array:
         """How far ties may be below the largest logit of each target, ``shape=(systems, m)``."""

@@ -215,48 +215,58 @@ add_logistics = _accumulation(logistic)
 add_indicators = _accumulation(indicator)
 
 
-def _gathering(term: Callable, local: bool) -> Callable:
-    """The loop that sums the terms of one kernel in small systems; ``local`` as of ``Kernel``."""
+@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+def multiply(first, second, product):  # type: ignore[no-untyped-def]
+    """Stacked products, ``shape=(s, m, r)`` times ``(s, r, n)``, all C-contiguous."""
+    stacks, rows, inner = first.shape
+    for s in range(stacks):
+        for i in range(rows):
+            row = product[s, i]
+            row[:] = 0.0
+            for k in range(inner):
+                factor, other = first[s, i, k], second[s, k]
+                for j in range(len(row)):
+                    row[j] += factor * other[j]
+
+
+def _weighing(term: Callable, local: bool) -> Callable:
+    """The loop that turns logits of small systems into weights; ``local`` as of ``Kernel``."""
 
     @numba.njit(
         nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy"
     )
-    def gather(queries, slack, keys, bias, values, seen, references, sums):  # type: ignore[no-untyped-def]
-        systems, targets, _ = queries.shape
-        terms = np.empty(keys.shape[2])
+    def weigh(logits, slack, bias, factors, seen, references, totals):  # type: ignore[no-untyped-def]
+        systems, targets, _ = logits.shape
         for s in range(systems):
+            b, f = bias[s], factors[s]
             for i in range(targets):
-                count = seen[i]
-                if count == 0:
-                    continue
-                _logits(queries[s, i], keys[s], bias[s], 0, count, terms)
-                c = references[s, i]
+                row, c, count = logits[s, i], references[s, i], seen[i]
+                for j in range(count):
+                    row[j] += b[j]
                 if local:
                     for j in range(count):
-                        c = larger(c, terms[j])
+                        c = larger(c, row[j])
                     references[s, i] = c
                     c -= slack[s, i]
+                total = 0.0
                 for j in range(count):
-                    terms[j] = term(terms[j] - c)
-                for k in range(values.shape[1]):
-                    column, total = values[s, k, :count], 0.0
-                    for j in range(count):
-                        total += terms[j] * column[j]
-                    sums[s, i, k] = total
+                    row[j] = f[j] * term(row[j] - c)
+                    total += row[j]
+                totals[s, i] = total
+                row[count:] = 0.0
 
-    return gather
+    return weigh
 
 
-#: Set sums to sum_j k(logit_ij - reference_i) values_j over the first ``seen`` points j of each
-#: system, for k(t) = 2^t, 1 / (1 + 2^-t), t >= 0 and t. For local kernels references are raised to
-#: the largest logit first, and lowered by the slack for terms. Arguments: queries,
-#: ``shape=(s, m, r)``, r a multiple of ``COORDINATES``, slack, ``(s, m)``, keys, ``(s, r, n)``,
-#: bias, ``(s, n)``, values, ``(s, c, n)``, seen, ``(m,)``, references, ``(s, m)``, and the sums,
-#: ``(s, m, c)``.
-gather_exponentials = _gathering(power_of_two, True)
-gather_logistics = _gathering(logistic, False)
-gather_indicators = _gathering(indicator, True)
-gather_logits = _gathering(itself, False)
+#: Turn logits, ``shape=(s, m, n)``, of each system into f_j k(logit_ij + b_j - reference_i) in
+#: place, zero but for the first ``seen`` points j, and set totals to their sums, for k(t) = 2^t,
+#: 1 / (1 + 2^-t), t >= 0 and t. For local kernels references are raised to the largest logit
+#: first, and lowered by the slack for terms. Arguments besides logits: slack, ``shape=(s, m)``,
+#: bias and factors, ``(s, n)``, seen, ``(m,)``, references and totals, ``(s, m)``.
+weigh_exponentials = _weighing(power_of_two, True)
+weigh_logistics = _weighing(logistic, False)
+weigh_indicators = _weighing(indicator, True)
+weigh_logits = _weighing(itself, False)
 
 
 @numba.njit(nogil=True, cache=True)
