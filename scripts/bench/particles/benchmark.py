@@ -15,7 +15,7 @@ _FOOTNOTES = {
     "problem": f"N tokens in all; seconds: of one Runge-Kutta step of length {STEP:g}, its four "
     "stages and the normalisation, the best of several, none of which compiles.",
     "error": f"error: of {SAMPLE} tokens after the step against steps in extended precision, in "
-    "the field of all tokens, whose stages are ours to 1e-13.",
+    "the field of all tokens, whose stages are ours to 1e-12.",
 }
 
 

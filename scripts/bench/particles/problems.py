@@ -18,7 +18,7 @@ STEP = 0.1
 #: So many tokens are compared with steps in extended precision.
 SAMPLE = 20
 # Of the tokens that act on the sample.
-_TOLERANCE = 1e-13
+_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def error_of(problem: Problem, before: Array, after: Array) -> float:
     """The largest distance of a token after a step from where it should be.
 
     Of ``SAMPLE`` tokens, which move in extended precision (``numpy.longdouble``). What acts on
-    them at each stage are all tokens in double precision, by our sums to 1e-13: an error there
+    them at each stage are all tokens in double precision, by our sums to 1e-12: an error there
     enters times the length of the step.
 
     Args:

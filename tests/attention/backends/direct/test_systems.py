@@ -14,7 +14,14 @@ from meanformer.attention.backends.kernels import (
 from meanformer.attention.laws.feature_map import log_features
 
 KERNELS = [Exponential(), Logistic(-1.5), Indicator(0.05), Logit(), Features(log_features)]
-SHAPES = [(1, 7, 7, 3), (5, 1, 1, 2), (40, 2, 2, 3), (6, 33, 50, 8), (3, 64, 64, 33)]
+SHAPES = [
+    (1, 7, 7, 3),
+    (5, 1, 1, 2),
+    (40, 2, 2, 3),
+    (6, 33, 50, 8),
+    (3, 64, 64, 33),
+    (2, 90, 1000, 8),
+]
 
 
 def systems_of(kernel, shape, seed=1):
