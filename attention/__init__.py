@@ -5,7 +5,7 @@ from meanformer.attention.backends.backend import AttentionDomainError
 from meanformer.attention.backends.plan import Plan
 from meanformer.attention.drift import Drift, LinearDrift, Perceptron
 from meanformer.attention.energy import InteractionEnergy, energy_gradient, interaction_energy
-from meanformer.attention.evaluator import Evaluator, Field
+from meanformer.attention.evaluation.evaluator import Evaluator, Field
 from meanformer.attention.heads import Head
 from meanformer.attention.rescaled import Rescaled
 from meanformer.attention.schedule import Model, RandomLayers, Schedule

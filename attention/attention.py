@@ -18,7 +18,7 @@ from meanformer.attention.backends.causal.past import LARGEST_DECAY, Mask
 from meanformer.attention.backends.direct.systems import apart
 from meanformer.attention.backends.plan import Choice, Plan
 from meanformer.attention.drift import Drift
-from meanformer.attention.evaluator import Evaluator, Field
+from meanformer.attention.evaluation.evaluator import Evaluator, Field
 from meanformer.attention.heads import Head
 from meanformer.attention.laws import LAWS, PARAMETERS, Law, LawName
 from meanformer.attention.laws.hardmax import Hardmax

@@ -11,7 +11,7 @@ import numpy as np
 
 from meanformer.arrays import Array
 from meanformer.attention.attention import Attention
-from meanformer.attention.evaluator import OF_OWN_MASS, Evaluator, Field
+from meanformer.attention.evaluation.evaluator import OF_OWN_MASS, Evaluator, Field
 from meanformer.attention.heads import Head
 from meanformer.attention.laws import LAWS
 from meanformer.attention.laws.own_sums import OwnSums

@@ -10,7 +10,7 @@ from dolfinx import fem, la
 
 from meanformer.arrays import Array
 from meanformer.attention import Attention, Evaluator, Field
-from meanformer.attention.evaluator import OF_OWN_MASS
+from meanformer.attention.evaluation.evaluator import OF_OWN_MASS
 from meanformer.integrators.stepper import Rate
 from meanformer.pde.dg.elements import Elements
 from meanformer.pde.dg.forms import Moments, set_values

@@ -10,10 +10,10 @@ from meanformer.attention import (
     Euclidean,
     Head,
     Sphere,
-    head_sums,
     interaction_energy,
 )
 from meanformer.attention.backends.causal import sums as causal
+from meanformer.attention.evaluation import head_sums
 from meanformer.attention.exact import exact_solution, exact_velocity
 from meanformer.attention.laws import LAWS
 from meanformer.attention.measures import Gaussian, PoissonKernel

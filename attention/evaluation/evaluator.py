@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property, reduce
 from itertools import chain
-from numbers import Integral, Real
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 from meanformer.mpi import MPI
 
@@ -16,9 +15,18 @@ import numpy.typing as npt
 from meanformer.arrays import Array
 from meanformer.attention.backends.backend import AttentionDomainError, Sums
 from meanformer.attention.backends.causal.past import Mask, Past
-from meanformer.attention.backends.plan import Choice, Name, Plan
+from meanformer.attention.backends.plan import Choice, Plan
 from meanformer.attention.drift import Drift
-from meanformer.attention.head_sums import sums_of_head
+from meanformer.attention.evaluation.arguments import (
+    Agreement,
+    as_real,
+    problem_with_model,
+    problem_with_options,
+    problem_with_points,
+    problem_with_systems,
+    problem_with_weights,
+)
+from meanformer.attention.evaluation.head_sums import sums_of_head
 from meanformer.attention.heads import Head
 from meanformer.attention.laws import Law
 from meanformer.attention.matrices import applied
@@ -33,7 +41,6 @@ from meanformer.serial import COMM_SELF
 #: bound.
 OF_OWN_MASS = 1e-8
 
-_NO_NUMBERS = (0, 0, 0)
 # Speeds beyond e^300 leave no room for squares of vectors.
 _LARGEST_EXPONENT = 300.0
 
@@ -91,22 +98,22 @@ class Evaluator:
         # Where there is one rank, nothing is asked of MPI, which would pickle every number.
         self.comm = comm = comm if comm is not None and comm.size > 1 else COMM_SELF
         self._space, self._law, self._relative, self._drift = space, law, relative, drift
+        self._ranks = Agreement(comm)
         # Ranks must agree on this and on the options: what comes is collective.
         same = comm.allreduce(targets is points, op=MPI.LAND)
-        self._agree(_problem_with_options(tolerance, backend))
+        self._ranks.accept(problem_with_options(tolerance, backend))
         # Numbers of systems may differ, but not whether there are any.
         options = float(tolerance), backend, systems is None
         first = comm.bcast(options, root=0)
         differ = f"tolerance, backend, 'systems is None' are {options}, but {first} on rank 0"
-        self._agree(None if options == first else differ)
-        self._points = _as_real(points)
-        self._targets = self._points if same else _as_real(targets)
-        self._agree(
-            self._problem_with("targets", self._targets)
-            or self._problem_with("points", self._points)
-            or self._problem_with_systems(systems, heads)
-            or self._problem_with_heads(heads)
-            or self._problem_with_drift()
+        self._ranks.accept(None if options == first else differ)
+        self._points = as_real(points)
+        self._targets = self._points if same else as_real(targets)
+        self._ranks.accept(
+            problem_with_points("targets", self._targets, space)
+            or problem_with_points("points", self._points, space)
+            or problem_with_systems(systems, self._targets, self._points, heads)
+            or problem_with_model(heads, drift, space)
         )
         # Lengths off by what ``holds`` lets pass would move the logits by 1e-6 |beta|.
         self._points = space.retract(self._points)
@@ -115,7 +122,7 @@ class Evaluator:
             self._points = self._points.copy()
             self._targets = self._points if same else self._targets.copy()
         self._past = mask and Past(mask, self._targets, self._points, comm, systems)
-        self._agree(self._past.problem if self._past else None)
+        self._ranks.accept(self._past.problem if self._past else None)
         given = self._targets, self._points, space, tolerance, comm, backend, systems, self._past
         self._heads = [sums_of_head(law, head, *given) for head in heads.values()]
         self._values = [head.matrices[2] for head in heads.values()]
@@ -148,7 +155,7 @@ class Evaluator:
             ``shape=(h, m, n)``; of several systems, for each point of the row's own.
         """
         self(weights)
-        weights = _as_real(weights)
+        weights = as_real(weights)
         if self._past is None:
             return np.stack([head.matrix(weights) for head in self._heads])
         weights = self._past.decayed(weights)
@@ -185,7 +192,7 @@ class Evaluator:
 
         Collective; arguments and errors as for a call, but for those of a domain.
         """
-        weights = _as_real(weights)
+        weights = as_real(weights)
         mass = self._total(weights)
         if mass == 0:
             raise AttentionDomainError(
@@ -237,100 +244,19 @@ class Evaluator:
         if count:
             first = int(np.argmax(undefined)) if undefined.any() else None
             where = None if first is None else f"target {first}, at {self._targets[first]}"
-            found = self._first(where)
+            found = self._ranks.first(where)
             raise AttentionDomainError(f"attention: {reason} (at {count} targets; first: {found})")
 
     def _total(self, weights: Array) -> float:
         """Sum of all ranks' |w|, once they are known to be good."""
         # A rank with a problem makes the sum nan: one reduction says it all.
-        problem, mine = None, np.nan
-        if weights.shape == _NO_NUMBERS:
-            problem = "weights must be real numbers"
-        elif weights.shape != self._points.shape[:1]:
-            problem = f"weights have shape {weights.shape}; expected {self._points.shape[:1]}"
-        elif not np.isfinite(sum_ := np.abs(weights).sum()) and not np.all(np.isfinite(weights)):
-            first = int(np.argmin(np.isfinite(weights)))
-            problem = f"weights[{first}] is {weights[first]}; weights must be finite"
-        elif self._past is not None and weights.min(initial=0.0) < 0:
-            first = int(np.argmin(weights))
-            problem = f"weights[{first}] is {weights[first]}; must not be negative where causal"
-        else:
-            mine = float(sum_)
-        total = self.comm.allreduce(mine)
+        problem = problem_with_weights(weights, len(self._points), self._past is not None)
+        total = self.comm.allreduce(np.nan if problem else float(np.abs(weights).sum()))
         if np.isnan(total):
-            self._agree(problem)
+            self._ranks.accept(problem)
         return total
-
-    def _problem_with(self, name: str, array: Array) -> str | None:
-        d = self._space.dimension
-        if array.shape == _NO_NUMBERS:
-            return f"{name} must be real numbers"
-        if array.ndim != 2 or array.shape[1] != d:
-            return f"{name} have shape {array.shape}; expected (n, {d})"
-        good: Callable[[Array], bool]
-        for good, what in ((_is_finite, "finite"), (self._space.holds, "a unit vector")):
-            if not good(array):
-                first = next(i for i in range(len(array)) if not good(array[i : i + 1]))
-                return f"{name}[{first}] is {array[first]}; must be {what}"
-        return None
-
-    def _problem_with_heads(self, heads: Mapping[str, Head]) -> str | None:
-        problems = ((name, head.problem_in(self._space.dimension)) for name, head in heads.items())
-        return next((f"{name}{problem}" for name, problem in problems if problem), None)
-
-    def _problem_with_systems(self, systems: int | None, heads: Mapping[str, Head]) -> str | None:
-        stacks = {name: len(v) for name, h in heads.items() if (v := h.matrices[2]).ndim == 3}
-        for name, count in stacks.items():
-            if count != systems:
-                return f"{name}value is one of {count} systems; expected {systems}"
-        if systems is None:
-            return None
-        if not (isinstance(systems, Integral) and systems >= 0):
-            return f"systems is {systems!r}; must be None or a number of systems"
-        for name, rows in (("targets", self._targets), ("points", self._points)):
-            if len(rows) % max(systems, 1) or (len(rows) and not systems):
-                return f"{name} have {len(rows)} rows; must be as many in each of {systems} systems"
-        return None
-
-    def _problem_with_drift(self) -> str | None:
-        problem = self._drift and self._drift.problem_in(self._space.dimension)
-        return f"drift: {problem}" if problem else None
 
     @cached_property
     def _drifting(self) -> list[Array]:
         """The drift's velocity at the targets, ``shape=(m, d)``; no entry where there is none."""
         return [self._drift.velocity(self._targets)] if self._drift else []
-
-    def _agree(self, problem: str | None) -> None:
-        """Raise on every rank what went wrong on any."""
-        found = self._first(problem)
-        if found is not None:
-            raise ValueError(f"attention: {found}")
-
-    def _first(self, message: str | None) -> str | None:
-        """The message of the first rank that has one; ranks are named if there are several."""
-        if self.comm.size == 1:
-            return message
-        messages = enumerate(self.comm.allgather(message))
-        return next((f"{text} (on rank {rank})" for rank, text in messages if text), None)
-
-
-def _problem_with_options(tolerance: object, backend: object) -> str | None:
-    """What is wrong with the options of an evaluation, if anything."""
-    if not (isinstance(tolerance, Real) and float(tolerance) > 0):
-        return f"tolerance is {tolerance!r}; it must be positive"
-    allowed = ("auto", *get_args(Name))
-    return None if backend in allowed else f"backend is {backend!r}; allowed: {', '.join(allowed)}"
-
-
-def _is_finite(array: Array) -> bool:
-    return bool(np.all(np.isfinite(array)))
-
-
-def _as_real(given: npt.ArrayLike) -> Array:
-    """An array of real numbers; one of the shape ``_NO_NUMBERS``, which fits nowhere, if none."""
-    try:
-        array = np.ascontiguousarray(given)
-        return array.astype(float, casting="same_kind", copy=False)
-    except (TypeError, ValueError):
-        return np.empty(_NO_NUMBERS)

@@ -1,0 +1,1 @@
+"""Attention evaluated: arguments checked, the sums of heads, and the field they make."""
