@@ -28,9 +28,10 @@ from meanformer.simulation.controller import (
 from meanformer.simulation.observers.columns import Comparison
 from meanformer.simulation.observers.guards import MassGuard, StepGuard
 from meanformer.simulation.observers.interruption import Interruption
+from meanformer.simulation.observers.observed_tokens import ObservedTokens
 from meanformer.simulation.observers.progress import TerminalProgress
 from meanformer.simulation.observers.system_table import SystemTable
-from meanformer.simulation.observers.token_diagnostics import ObservedTokens, TokenDiagnostics
+from meanformer.simulation.observers.token_diagnostics import TokenDiagnostics
 from meanformer.simulation.output.checkpoints import Checkpoints
 from meanformer.simulation.output.folder import new_folder, on_root
 from meanformer.simulation.output.resume import SYSTEMS_FILE, Start, find_start, take_over

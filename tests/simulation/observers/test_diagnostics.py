@@ -14,7 +14,8 @@ from meanformer.particles import TokenSolver
 from meanformer.pde import DensitySolver
 from meanformer.simulation.observers.density_diagnostics import DensityDiagnostics, ObservedDensity
 from meanformer.simulation.observers.diagnostics import harmonics
-from meanformer.simulation.observers.token_diagnostics import ObservedTokens, TokenDiagnostics
+from meanformer.simulation.observers.observed_tokens import ObservedTokens
+from meanformer.simulation.observers.token_diagnostics import TokenDiagnostics
 from meanformer.simulation.output.tables import Table
 from meanformer.simulation.state import State
 

@@ -9,11 +9,8 @@ from scipy.stats import ortho_group
 from meanformer.attention import Attention, Euclidean, Head, Schedule, Sphere
 from meanformer.particles import TokenSolver
 from meanformer.simulation import Case, run
-from meanformer.simulation.observers.token_diagnostics import (
-    ObservedTokens,
-    TokenDiagnostics,
-    spread,
-)
+from meanformer.simulation.observers.observed_tokens import ObservedTokens
+from meanformer.simulation.observers.token_diagnostics import TokenDiagnostics, spread
 from meanformer.simulation.output.tables import Table
 from meanformer.simulation.state import State
 
