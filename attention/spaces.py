@@ -48,7 +48,7 @@ class Sphere:
         Raises:
             ValueError: If the shapes differ.
         """
-        points, vectors = (np.ascontiguousarray(a, dtype=float) for a in (points, vectors))
+        points, vectors = (np.require(a, float, ("C", "W")) for a in (points, vectors))
         if points.shape != vectors.shape or points.ndim != 2:
             raise ValueError(
                 f"tangent: points have shape {points.shape}, vectors {vectors.shape}; both must "

@@ -45,9 +45,12 @@ class Agreement:
 
 
 def as_real(given: npt.ArrayLike) -> Array:
-    """An array of real numbers; one of a shape that fits nowhere, if they are none."""
+    """An array of real numbers; one of a shape that fits nowhere, if they are none.
+
+    It is one of the kind that compiled functions know: contiguous, and not for reading alone.
+    """
     try:
-        array = np.ascontiguousarray(given)
+        array = np.require(given, requirements=("C", "W"))
         return array.astype(float, casting="same_kind", copy=False)
     except (TypeError, ValueError):
         return np.empty(_NO_NUMBERS)

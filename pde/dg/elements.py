@@ -151,7 +151,7 @@ class Elements:
     def solve_mass(self, moments: Array) -> Array:
         """The function whose moments int rho phi_i are given, ``shape=(cells, n)``."""
         values = np.empty(moments.shape)
-        _solve_cells(self._inverses, np.ascontiguousarray(moments), values)
+        _solve_cells(self._inverses, np.require(moments, requirements=("C", "W")), values)
         return values
 
     def heights(self) -> Array:
