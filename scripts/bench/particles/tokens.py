@@ -57,7 +57,7 @@ def memory(problem: str, method: str, sizes: list[int], budget: float) -> Iterat
             "form": prepared.form,
             "error": error_of(given, before, after),
             "resident_bytes": resident,
-            "note": f"{resident / 1e9:.2f} GB resident, libraries included",
+            "note": f"{resident / 1e9:.2f} GB resident",
         }
 
 
