@@ -120,7 +120,7 @@ class Attention:
         """What targets see; None if they see all points."""
         return Mask(self.sees_itself, float(self.decay)) if self.causal else None
 
-    @property
+    @cached_property
     def all_heads(self) -> tuple[Head, ...]:
         """The heads; without ``heads``, the one of ``query``, ``key`` and ``value``."""
         return tuple(self.heads) or (Head(self.query, self.key, self.value),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +55,7 @@ class Head:
             if matrix.ndim and matrix.shape[-2] != matrix.shape[-1]:
                 raise ValueError(f"{name} has shape {matrix.shape}; must be square")
 
-    @property
+    @cached_property
     def matrices(self) -> tuple[Array, Array, Array]:
         """Q, K and V; multiples of the identity as numbers (zero-dimensional).
 

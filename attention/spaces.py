@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from meanformer.arrays import Array
-from meanformer.attention.rows import project
+from meanformer.attention.rows import are_unit, normalise, project
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,13 @@ class Sphere:
                 f"Sphere: dimension is {self.dimension}; it must be an integer, at least 2"
             )
 
-    def tangent(self, points: Array, vectors: Array) -> Array:
+    def tangent(self, points: Array, vectors: Array, out: Array | None = None) -> Array:
         """Project vectors on the tangent spaces: P_x w = w - <w, x> x.
 
         Args:
             points: Unit vectors, ``shape=(m, d)``.
             vectors: Vectors, ``shape=(m, d)``.
+            out: Where the result may be, such as in the vectors; None for another array.
 
         Returns:
             The projected vectors, ``shape=(m, d)``.
@@ -48,24 +49,25 @@ class Sphere:
         Raises:
             ValueError: If the shapes differ.
         """
-        points, vectors = (np.require(a, float, ("C", "W")) for a in (points, vectors))
+        points, vectors = _known(points), _known(vectors)
         if points.shape != vectors.shape or points.ndim != 2:
             raise ValueError(
                 f"tangent: points have shape {points.shape}, vectors {vectors.shape}; both must "
                 "have (m, d)"
             )
-        projected = np.empty_like(points)
+        projected = np.empty_like(points) if out is None else out
         project(vectors, points, projected)
         return projected
 
     def retract(self, points: Array) -> Array:
         """Bring points back to the sphere: x / |x|, ``shape=(m, d)``."""
-        squares: Array = np.einsum("ij,ij->i", points, points)
-        return points / np.sqrt(squares)[:, None]
+        directions = np.empty(points.shape)
+        normalise(_known(points), directions)
+        return directions
 
     def holds(self, points: Array) -> bool:
         """Whether every row of ``points`` is a unit vector, up to 1e-6."""
-        return bool(np.all(np.abs(np.einsum("ij,ij->i", points, points) - 1) < 2e-6))
+        return bool(are_unit(_known(points), 2e-6))
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class UnitVectors(Sphere):
 
     projects = False
 
-    def tangent(self, points: Array, vectors: Array) -> Array:
+    def tangent(self, points: Array, vectors: Array, out: Array | None = None) -> Array:
         """Vectors as they are."""
         return vectors
 
@@ -104,7 +106,7 @@ class Euclidean:
                 f"Euclidean: dimension is {self.dimension}; it must be an integer, at least 1"
             )
 
-    def tangent(self, points: Array, vectors: Array) -> Array:
+    def tangent(self, points: Array, vectors: Array, out: Array | None = None) -> Array:
         """Every vector is tangent to R^d."""
         return vectors
 
@@ -118,3 +120,8 @@ class Euclidean:
 
 
 Space = Sphere | Euclidean
+
+
+def _known(rows: Array) -> Array:
+    """An array of the kind that compiled functions know."""
+    return np.require(rows, float, ("C", "W"))

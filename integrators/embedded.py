@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meanformer.arrays import Array
-from meanformer.integrators.explicit import ExplicitIntegrator, combined
+from meanformer.integrators.explicit import ExplicitIntegrator, combined, moved
 from meanformer.integrators.stepper import Rate
 
 
@@ -49,7 +49,7 @@ class DenseStep:
 
     def after(self) -> Array:
         """The state at the end."""
-        return self.before + self.length * combined(self.integrator.weights, self.rates)
+        return moved(self.before, self.length, self.integrator.weights, self.rates)
 
     def error(self) -> Array:
         """The estimated error of the state at the end, of the state's shape."""
@@ -62,7 +62,7 @@ class DenseStep:
             share * (a + share * (b + share * (c + share * d)))
             for a, b, c, d in self.integrator.dense
         ]
-        return self.before + self.length * combined(weights, self.rates)
+        return moved(self.before, self.length, weights, self.rates)
 
 
 _LAST = (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84)

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-
-import numpy as np
 
 from meanformer.arrays import Array
 from meanformer.integrators.stepper import Rate, Step, Tendency
@@ -38,7 +35,7 @@ class ExplicitIntegrator:
     ) -> Step:
         """One step of ``tendency``, see ``Stepper``."""
         rates = self.rates(state, time, dt, first, tendency)
-        after = state + dt * combined(self.weights, rates)
+        after = moved(state, dt, self.weights, rates)
         outflow = dt * sum(b * rate.outflow for b, rate in zip(self.weights, rates, strict=True))
         return Step(after, outflow)
 
@@ -48,15 +45,26 @@ class ExplicitIntegrator:
         """The k of one step, arguments as for ``step``."""
         rates = [first]
         for row in self.rows[1:]:
-            stage = state + dt * combined(row, rates)
+            stage = moved(state, dt, row, rates)
             rates.append(tendency(stage, time + dt * sum(row)))
         return rates
 
 
 def combined(weights: Sequence[float], rates: Sequence[Rate]) -> Array:
     """The sum of changes times their weights."""
-    terms = (w * rate.change for w, rate in zip(weights, rates, strict=True) if w)
-    return reduce(np.add, terms, np.zeros(()))
+    total = weights[0] * rates[0].change
+    for weight, rate in zip(weights[1:], rates[1:], strict=True):
+        if weight:
+            total += weight * rate.change
+    return total
+
+
+def moved(state: Array, dt: float, weights: Sequence[float], rates: Sequence[Rate]) -> Array:
+    """The state plus dt times the sum of changes times their weights."""
+    total = combined(weights, rates)
+    total *= dt
+    total += state
+    return total
 
 
 #: Kutta, Z. Math. Phys. 46 (1901).

@@ -21,6 +21,7 @@ from meanformer.attention import (
     Sphere,
     UnitVectors,
 )
+from meanformer.attention.evaluation.arguments import is_finite
 from meanformer.attention.rescaled import Rescaled, RescaledLayer
 from meanformer.attention.variance import largest_variances
 from meanformer.systems import Systems
@@ -170,7 +171,7 @@ class TokenEquation:
     ) -> Evaluator:
         """Attention at the tokens brought to the space. Collective; errors as for ``field``."""
         x = self.space.retract(state)
-        if not self.comm.allreduce(bool(np.isfinite(x).all()), op=MPI.LAND):
+        if not self.comm.allreduce(is_finite(x), op=MPI.LAND):
             raise AttentionDomainError("attention: tokens exceed double precision")
         several = len(self.systems.here) if self.systems.count > 1 else None
         space = space or self.space

@@ -71,7 +71,7 @@ def problem_with_points(name: str, array: Array, space: Space) -> str | None:
     if array.ndim != 2 or array.shape[1] != space.dimension:
         return f"{name} have shape {array.shape}; expected (n, {space.dimension})"
     good: Callable[[Array], bool]
-    for good, what in ((_is_finite, "finite"), (space.holds, "a unit vector")):
+    for good, what in ((is_finite, "finite"), (space.holds, "a unit vector")):
         if not good(array):
             first = next(i for i in range(len(array)) if not good(array[i : i + 1]))
             return f"{name}[{first}] is {array[first]}; must be {what}"
@@ -112,15 +112,16 @@ def problem_with_weights(weights: Array, count: int, causal: bool) -> str | None
         return "weights must be real numbers"
     if weights.shape != (count,):
         return f"weights have shape {weights.shape}; expected ({count},)"
-    for good, what in (
-        (np.isfinite(weights), "weights must be finite"),
-        (weights >= 0 if causal else np.True_, "must not be negative where causal"),
-    ):
-        if not np.all(good):
-            first = int(np.argmin(good))
-            return f"weights[{first}] is {weights[first]}; {what}"
+    if not is_finite(weights):
+        first = int(np.argmin(np.isfinite(weights)))
+        return f"weights[{first}] is {weights[first]}; weights must be finite"
+    if causal and weights.min(initial=0.0) < 0:
+        first = int(np.argmin(weights))
+        return f"weights[{first}] is {weights[first]}; must not be negative where causal"
     return None
 
 
-def _is_finite(array: Array) -> bool:
-    return bool(np.all(np.isfinite(array)))
+def is_finite(array: Array) -> bool:
+    """Whether all numbers are; where their sum is, no array of answers is made."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())

@@ -180,8 +180,9 @@ class Evaluator:
             applied(value, self._mean(sums))
             for value, sums in zip(self._values, heads, strict=True)
         )
+        velocity = reduce(np.add, chain(parts, self._drifting))
         return Field(
-            self._space.tangent(self._targets, reduce(np.add, chain(parts, self._drifting))),
+            self._space.tangent(self._targets, velocity, out=velocity),
             np.stack([sums.partition for sums in heads]),
             np.stack([sums.log_scale for sums in heads]),
             mass,

@@ -49,10 +49,11 @@ class SystemSums:
             queries, keys, self._shift = scaled_features(queries, keys)
         targets, points = queries.shape[1], keys.shape[1]
         self._seen = np.full(targets, points) if seen is None else np.asarray(seen)
-        self._pairs = systems * int(self._seen.sum())
+        # Terms and their products, about as many pairs in three dimensions.
+        self._pairs = systems * int(self._seen.sum()) * max(1.0, queries.shape[2] / 8)
         small = targets * points * queries.shape[2] < _SMALL_PRODUCT
         self._multiply = tiles.multiply if small else np.matmul
-        self._queries: Array = kernel.unit * queries
+        self._queries = queries
         self._keys = keys.transpose(0, 2, 1)
         if small:
             self._keys = np.ascontiguousarray(self._keys)
@@ -78,7 +79,7 @@ class SystemSums:
                 some = slice(first, min(first + few, those.stop))
                 here = some, slice(start, min(start + rows, targets))
                 terms = logits[: some.stop - first, : here[1].stop - start]
-                self._multiply(self._queries[here], self._keys[some], terms)
+                self._multiply(kernel.unit * self._queries[here], self._keys[some], terms)
                 kernel.weigh(
                     terms, slack[here], bias[some], factors[some], self._seen[here[1]],
                     references[here], totals[here],
@@ -93,11 +94,12 @@ class SystemSums:
 
     def _slack(self, bias: Array) -> Array:
         """How far ties may be below the largest logit of each target, ``shape=(systems, m)``."""
-        tolerance, slack = self._kernel.tie_tolerance, np.zeros(self._queries.shape[:2])
+        kernel, slack = self._kernel, np.zeros(self._queries.shape[:2])
+        tolerance = kernel.tie_tolerance
         if tolerance and self._keys.size:
             lengths = np.sqrt((self._keys**2).sum(axis=1))
             longest = np.maximum.accumulate(np.where(bias > NOTHING / 2, lengths, 0.0), axis=1)
-            of_targets = np.sqrt((self._queries**2).sum(axis=2))
+            of_targets = kernel.unit * np.sqrt((self._queries**2).sum(axis=2))
             slack = tolerance * longest[:, np.maximum(self._seen - 1, 0)] * of_targets
         return slack
 

@@ -26,6 +26,9 @@ LEAF, STRIP = 128, 64
 # Three coordinates and four columns of a tile fill two thirds of 48 KiB of L1 cache.
 _TILE = 512
 
+# Rows of fewer numbers are no vectors.
+_VECTOR = 8
+
 # Minimax polynomial of 2^r, |r| <= 1/2, by Remez exchange of the relative error: 2.1e-16. Constant
 # term last.
 _POWER = (
@@ -219,13 +222,21 @@ add_indicators = _accumulation(indicator)
 def multiply(first, second, product):  # type: ignore[no-untyped-def]
     """Stacked products, ``shape=(s, m, r)`` times ``(s, r, n)``, all C-contiguous."""
     stacks, rows, inner = first.shape
+    columns = product.shape[2]
     for s in range(stacks):
         for i in range(rows):
+            if columns < _VECTOR:
+                for j in range(columns):
+                    total = 0.0
+                    for k in range(inner):
+                        total += first[s, i, k] * second[s, k, j]
+                    product[s, i, j] = total
+                continue
             row = product[s, i]
             row[:] = 0.0
             for k in range(inner):
                 factor, other = first[s, i, k], second[s, k]
-                for j in range(len(row)):
+                for j in range(columns):
                     row[j] += factor * other[j]
 
 
@@ -236,9 +247,9 @@ def _weighing(term: Callable, local: bool) -> Callable:
         nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy"
     )
     def weigh(logits, slack, bias, factors, seen, references, totals):  # type: ignore[no-untyped-def]
-        systems, targets, _ = logits.shape
+        systems, targets, points = logits.shape
         for s in range(systems):
-            b, f = bias[s], factors[s]
+            b = bias[s]
             for i in range(targets):
                 row, c, count = logits[s, i], references[s, i], seen[i]
                 for j in range(count):
@@ -248,9 +259,19 @@ def _weighing(term: Callable, local: bool) -> Callable:
                         c = larger(c, row[j])
                     references[s, i] = c
                     c -= slack[s, i]
-                total = 0.0
                 for j in range(count):
-                    row[j] = f[j] * term(row[j] - c)
+                    row[j] -= c
+                row[count:] = 0.0
+        # Rows may be too short for vectors, but all of them together are not.
+        terms = logits.reshape(systems * targets * points)
+        for j in range(len(terms)):
+            terms[j] = term(terms[j])
+        for s in range(systems):
+            f = factors[s]
+            for i in range(targets):
+                row, total, count = logits[s, i], 0.0, seen[i]
+                for j in range(count):
+                    row[j] *= f[j]
                     total += row[j]
                 totals[s, i] = total
                 row[count:] = 0.0
