@@ -178,6 +178,18 @@ def test_large_squares_are_shared_by_ranks():
     assert np.abs(got - wanted).max(initial=0.0) < 1e-12
 
 
+@pytest.mark.mpi
+def test_a_square_that_cannot_be_served_is_told_on_all_ranks():
+    """Large logits are those of one small square, which one rank alone has."""
+    points, comm = tokens(Euclidean(3), 16 * 1024), MPI.COMM_WORLD
+    points *= 1e-2
+    points[:2048] *= 1e6
+    own = slice(*(len(points) * rank // comm.size for rank in (comm.rank, comm.rank + 1)))
+    attention, given = Attention(causal=True), (points[own], points[own], Euclidean(3))
+    with pytest.raises(ValueError, match="'laplace' cannot serve: logits are too large"):
+        attention.prepare(*given, comm=comm, backend="laplace")
+
+
 class TestMisuse:
     @pytest.mark.parametrize(
         ("options", "message"),

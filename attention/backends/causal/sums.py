@@ -73,7 +73,7 @@ class CausalSums:
             self.plan = replace(self.plan, reason="maximisers are sought in all of the past")
             self._parts = list(self._rows())
             return
-        squares = list(self._squares())
+        squares = self._squares()
         if not squares and choice != "auto":
             choose(problem, choice)
         self._parts = [*squares, *self._triangles()]
@@ -95,10 +95,12 @@ class CausalSums:
             total.add(rows, sums)
         return total.of_all(self._comm, past.own_targets)
 
-    def _squares(self) -> Iterator[_Part]:
+    def _squares(self) -> list[_Part]:
         """Squares of the targets with the points before them, the largest first. Collective."""
         first, count = self._past.first, len(self._past.points)
         comm, most = self._comm, 0
+        parts: list[_Part] = []
+        problem_here: str | None = None
         for number, (targets, points) in enumerate(_squares(first, count)):
             size = points.stop - points.start
             problem = self._everyone
@@ -108,20 +110,26 @@ class CausalSums:
             elif number % comm.size != comm.rank:
                 continue
             factors = problem.log_factors
-            plan, backend = choose(
-                replace(
-                    problem,
-                    targets=self._past.points[targets],
-                    points=self._past.points[points],
-                    log_factors=None if factors is None else factors[points],
-                ),
-                self._choice,
+            square = replace(
+                problem,
+                targets=self._past.points[targets],
+                points=self._past.points[points],
+                log_factors=None if factors is None else factors[points],
             )
+            try:
+                plan, backend = choose(square, self._choice)
+            except ValueError as error:  # of a square that is dealt out, on this rank alone
+                problem_here = str(error)
+                continue
             if size > most:
                 most = size
                 reason = f"{plan.reason} (causal: the largest of the squares of pairs)"
                 self.plan = replace(plan, reason=reason)
-            yield _Part(targets, points, backend)
+            parts.append(_Part(targets, points, backend))
+        found = next(filter(None, comm.allgather(problem_here)), None)
+        if found is not None:
+            raise ValueError(found)
+        return parts
 
     def _triangles(self) -> Iterator[_Part]:
         """Triangles of targets with points between them, this rank's share."""
