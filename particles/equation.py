@@ -141,7 +141,13 @@ class TokenEquation:
         Columns are the tokens of the row's own system, after those of the prompt. It is the same in
         x and in y, whose logits are. Errors are those of ``field``.
         """
-        return self._prepared(state, self.model.during(time).at(time)).matrix(self._acting_weights)
+        evaluator = self._prepared(state, self.model.during(time).at(time))
+        matrix = evaluator.matrix(self._acting_weights)
+        if self.systems.here:
+            return matrix
+        # A rank without systems has no points that would say how many columns there are.
+        columns = self.systems.number + (0 if self._prompt is None else len(self._prompt))
+        return matrix.reshape(len(matrix), 0, columns)
 
     def leaders(self, state: Array, time: float) -> npt.NDArray[np.bool_]:
         """Tokens whose only maximiser is themselves, in every head: leaders (arXiv 2407.01602).

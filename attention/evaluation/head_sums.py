@@ -121,6 +121,8 @@ class HeadSums:
         block = np.column_stack([problem.keys, weights, factors])
         if problem.systems is None:
             return self._matrix(problem.queries, np.concatenate(problem.comm.allgather(block)))
+        if problem.systems == 0:
+            return np.empty((0, 0))
         systems = zip(*(apart(a, problem.systems) for a in (problem.queries, block)), strict=True)
         return np.vstack([self._matrix(*system) for system in systems])
 

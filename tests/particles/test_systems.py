@@ -148,12 +148,13 @@ def test_ranks_make_no_difference(mode, count):
     rows = slice(NUMBER * mine.here.start, NUMBER * mine.here.stop)
     shared = end(points[rows], model, space, count, comm=WORLD, **MODES[mode])
     everyone = np.concatenate(WORLD.allgather(shared.points))
-    mass = shared.mass()
+    mass, matrix = shared.mass(), shared.attention_matrix()
     restored = TokenSolver(points[rows], model, space, WORLD, systems=count, **MODES[mode])
     restored.restore(shared.arrays())
     both = advance(restored, 0.7).points, advance(shared, 0.7).points
     assert np.abs(everyone - alone.points).max() < 1e-12
     assert mass == pytest.approx(1.0, abs=1e-14)
+    assert matrix.shape == (1, len(shared.points), NUMBER)
     assert np.array_equal(*both)
 
 
