@@ -126,6 +126,8 @@ class Evaluator:
         given = self._targets, self._points, space, tolerance, comm, backend, systems, self._past
         self._heads = [sums_of_head(law, head, *given) for head in heads.values()]
         self._values = [head.matrices[2] for head in heads.values()]
+        # Whether each measure is one of all ranks.
+        self._is_shared = systems is None
         #: Of all ranks.
         self._systems = 1 if systems is None else comm.allreduce(systems)
 
@@ -152,7 +154,8 @@ class Evaluator:
 
         Returns:
             This rank's rows, and a column for each point of all ranks in their order,
-            ``shape=(h, m, n)``; of several systems, for each point of the row's own.
+            ``shape=(h, m, n)``; of several systems, for each point of the row's own, and of none
+            ``shape=(h, 0, 0)``.
         """
         self(weights)
         weights = as_real(weights)
@@ -200,10 +203,26 @@ class Evaluator:
                 "attention: there is no mass: all weights are zero, and Z is not positive"
             )
         if self._past is None:
-            return [head(weights) for head in self._heads], mass / self._systems
+            return self._sums_of_all(weights), mass / self._systems
         weights = self._past.decayed(weights)
         given = self._past.masses(weights), self._law.normalised, self._relative
         return [self._past.of_mass_one(head(weights), *given) for head in self._heads], 1.0
+
+    def _sums_of_all(self, weights: Array) -> list[Sums]:
+        """The sums of every head over all points. Collective."""
+        if self._is_shared or not self._law.weighs_points:
+            return [head(weights) for head in self._heads]
+        # Each rank iterates for its own systems, and fails alone.
+        heads: list[Sums] = []
+        problem = None
+        try:
+            heads = [head(weights) for head in self._heads]
+        except AttentionDomainError as error:
+            problem = str(error)
+        found = self._ranks.first(problem)
+        if found is not None:
+            raise AttentionDomainError(found)
+        return heads
 
     def warm(self, earlier: Evaluator | None) -> None:
         """Start Sinkhorn's iteration from the potentials of an evaluator of as many points.

@@ -83,7 +83,7 @@ class Potential(PointFactors):
             image = self._other(self._columns, weights, other)
             means = np.array([weights @ (other - potential), weights.sum()])
             means = self._comm.allreduce(means)
-            surplus = float(means[0] / means[1])
+            surplus = float(means[0] / means[1]) if means[1] else 0.0  # 0 where there is no system
         # The columns' marginal is e^{g - image}, and the rows' likewise where f = g.
         counted = (potential - image)[weights != 0]
         worst = float(np.abs(np.expm1(np.clip(counted, -50, 50))).max(initial=0.0))

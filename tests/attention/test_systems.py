@@ -5,7 +5,14 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 
-from meanformer.attention import Attention, Euclidean, Head, LinearDrift, Sphere
+from meanformer.attention import (
+    Attention,
+    AttentionDomainError,
+    Euclidean,
+    Head,
+    LinearDrift,
+    Sphere,
+)
 from meanformer.attention.laws import LAWS
 
 SPACES = [Sphere(2), Sphere(3), Sphere(9), Euclidean(1), Euclidean(3), Euclidean(10)]
@@ -89,6 +96,38 @@ def test_ranks_have_systems_of_their_own_or_none(law):
     wanted = one_by_one(lambda s: attention, points, weights, space, 2)[mine]
     assert got.shape == own[0].shape
     assert np.abs(got - wanted).max(initial=0.0) < 1e-9
+
+
+@pytest.mark.mpi
+def test_what_fails_in_a_system_of_one_rank_is_told_on_all():
+    """Sinkhorn's iteration does not converge where logits are large: on the last rank alone."""
+    comm, space = MPI.COMM_WORLD, Euclidean(2)
+    rng = np.random.default_rng(0)
+    attention = Attention("sinkhorn", 400.0, query=rng.normal(size=(2, 2)))
+    points = rng.normal(size=(20, 2))
+    if comm.rank < comm.size - 1:
+        points *= 1e-3
+    with pytest.raises(AttentionDomainError, match="Sinkhorn's iteration has not converged"):
+        attention.velocity(points, points, np.full(20, 0.1), space, comm=comm, systems=2)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.filterwarnings("error")
+def test_the_first_rank_may_have_all_systems(law):
+    comm, space = MPI.COMM_WORLD, Sphere(3)
+    attention = Attention(law, 2.0, query=np.diag([1.0, 0.5, 0.2]), key=np.eye(3)[[1, 0, 2]])
+    points, weights = tokens(space, 2)
+    own = (points, weights) if comm.rank == 0 else (points[:0], weights[:0])
+    systems = 0 if comm.rank else 2
+    evaluator = attention.prepare(own[0], own[0], space, comm=comm, systems=systems)
+    velocity, matrix = evaluator(own[1]).velocity, evaluator.matrix(own[1])
+    if comm.rank:
+        assert velocity.shape == (0, 3) and matrix.shape == (1, 0, 0)
+        return
+    alone = attention.prepare(points, points, space, systems=2)
+    assert np.abs(velocity - alone(weights).velocity).max() < 1e-12
+    assert np.array_equal(matrix, alone.matrix(weights))
 
 
 @pytest.mark.parametrize(
