@@ -31,20 +31,22 @@ def check_memory(case: Case, comm: MPI.Intracomm) -> None:
     if case.particles is None or not all(machines.values()):
         return
     number, systems = case.particles.number, case.particles.systems
+    prompt = case.prompt.number if case.prompt is not None else 0  # beside each system
     there, each = sum(machines.values()), _COPIES * 8 * case.space.dimension
-    if each * number * systems <= there:
+    many, needed = there // each, (number + prompt) * systems
+    if needed <= many:
         return
-    need = (
-        f"need {each * number * systems / 2**30:.3g} GiB, more than the {there / 2**30:.3g} there"
+    what = f"{number} tokens" if systems == 1 else f"{systems} systems of {number} tokens"
+    beside = f" with a prompt of {prompt}" if prompt else ""
+    gigabytes = f"{each * needed / 2**30:.3g} GiB, more than the {there / 2**30:.3g} there"
+    key, most, where = "systems", many // (number + prompt), ""
+    if systems == 1 or not most:
+        key, most = "number", many // systems - prompt
+    if most < 1:  # so many systems are too many of whatever tokens
+        most, where = many - prompt, ", of one system"
+    raise CaseError(
+        [f"particles.{key}: {what}{beside} need {gigabytes}; must be at most {most}{where}"]
     )
-    many, most = there // each, there // each // number
-    if systems == 1:
-        message = f"{number} tokens {need}; must be at most {many}"
-        raise CaseError([f"particles.number: {message}"])
-    message = f"{systems} systems of {number} tokens {need}"
-    if most:
-        raise CaseError([f"particles.systems: {message}; must be at most {most}"])
-    raise CaseError([f"particles.number: {message}; must be at most {many // systems}"])
 
 
 def _memory() -> int:

@@ -183,6 +183,7 @@ def test_predictions_are_of_the_first_system():
         ({"particles": {"number": 10**9}}, "particles.number", "must be at most"),
         ({"particles": {"systems": 10**9}}, "particles.systems", "must be at most"),
         ({"particles": {"number": 10**8, "systems": 10**3}}, "particles.", "must be at most"),
+        ({"particles": {"number": 10**8, "systems": 10**8}}, "particles.number", "of one system"),
     ],
 )
 def test_what_does_not_fit_into_memory(tables, key, allowed, shared_tmp_path, monkeypatch):
@@ -193,9 +194,21 @@ def test_what_does_not_fit_into_memory(tables, key, allowed, shared_tmp_path, mo
     (problem,) = caught.value.problems
     assert problem.startswith(key) and allowed in problem and "GiB" in problem
     assert not (shared_tmp_path / "run").exists()
-    most = int(problem.rpartition(" ")[2])
+    most = int(problem.removesuffix(", of one system").rpartition(" ")[2])
+    assert most > 0
+    if problem.endswith("of one system"):
+        systems["systems"] = 1
     at_most = systems | {problem.partition(":")[0].rpartition(".")[2]: most}
     assert 19 * 24 * at_most.get("number", 7) * at_most["systems"] <= 2**34
+
+
+def test_each_system_has_a_prompt_in_memory(monkeypatch):
+    monkeypatch.setattr("meanformer.simulation.requirements._memory", lambda: 2**16)
+    prompt = {"points": [[1.0, 0.0, 0.0]] * 20}
+    run(case(particles={"number": 7, "systems": 5}))
+    with pytest.raises(CaseError, match="6 systems of 7 tokens with a prompt of 20 need") as caught:
+        run(case(particles={"number": 7, "systems": 6}, prompt=prompt))
+    assert caught.value.problems[0].endswith(f"must be at most {2**16 // (19 * 24 * 27)}")
 
 
 @pytest.mark.parametrize(
