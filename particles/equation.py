@@ -21,13 +21,14 @@ from meanformer.attention import (
     Sphere,
     UnitVectors,
 )
-from meanformer.attention.evaluation.arguments import is_finite
 from meanformer.attention.rescaled import Rescaled, RescaledLayer
 from meanformer.attention.variance import largest_variances
 from meanformer.systems import Systems
 
 # A mean of one point is off from it by no more than this share of the largest coordinate.
 _ROUND_OFF = 1e-14
+# Squares of larger coordinates are beyond double precision, and so are logits.
+_LARGEST = 1e130
 
 
 class TokenEquation:
@@ -125,7 +126,8 @@ class TokenEquation:
             space: To whose tangent spaces the velocity is projected; None for that of the tokens.
 
         Raises:
-            AttentionDomainError: On every rank, if it is undefined at a token of any.
+            AttentionDomainError: On every rank, if it is undefined at a token of any, or a
+                coordinate exceeds 1e130.
         """
         began = perf_counter()
         evaluator = self._prepared(state, attention, space)
@@ -177,7 +179,7 @@ class TokenEquation:
     ) -> Evaluator:
         """Attention at the tokens brought to the space. Collective; errors as for ``field``."""
         x = self.space.retract(state)
-        if not self.comm.allreduce(is_finite(x), op=MPI.LAND):
+        if not self.comm.allreduce(bool((np.abs(x) < _LARGEST).all()), op=MPI.LAND):
             raise AttentionDomainError("attention: tokens exceed double precision")
         several = len(self.systems.here) if self.systems.count > 1 else None
         space = space or self.space

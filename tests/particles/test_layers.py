@@ -8,6 +8,7 @@ from scipy.integrate import solve_ivp
 
 from meanformer.attention import (
     Attention,
+    AttentionDomainError,
     Euclidean,
     Head,
     LinearDrift,
@@ -178,6 +179,13 @@ class TestNoDirection:
         # The mean of an antipodal pair is 0, exactly.
         solver = in_layers(self.PAIR, Attention(beta=0.0), step, normalisation=variant)
         assert np.array_equal(advance(solver, 3.0).points, self.PAIR)
+
+    @pytest.mark.filterwarnings("error")
+    def test_tokens_of_space_that_grow_beyond_all_bounds(self):
+        points = np.random.default_rng(0).normal(size=(4, 3))
+        solver = in_layers(points, Attention(value=1e30), 0.01, Euclidean(3))
+        with pytest.raises(AttentionDomainError, match="tokens exceed double precision"):
+            advance(solver, 0.2)
 
     @pytest.mark.mpi
     @pytest.mark.parametrize(("variant", "step"), [("post", 1.0), ("pre", 1.0), ("ngpt", 0.5)])
