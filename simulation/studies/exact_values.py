@@ -25,7 +25,8 @@ _RULES = {2: (1, 2**12), 3: (384, 512)}
 def exact_end(case: Case) -> Measure | None:
     """The exact solution of a case at its end, where one is known: a model constant in time.
 
-    None is beside a prompt, or for causal attention.
+    None is beside a prompt, for causal attention, or for layers whose normalisation turns tokens at
+    another speed than attention's.
     On spheres, where columns of it are known, too: on S^1 and S^2.
 
     Raises:
@@ -33,6 +34,8 @@ def exact_end(case: Case) -> Measure | None:
     """
     model = build_model(case)
     if isinstance(case.initial, Tokens) or not isinstance(model, Attention) or case.prompt:
+        return None
+    if case.particles is not None and case.particles.normalisation not in (None, "post"):
         return None
     start = initial_measure(case.initial, case.space.dimension)
     if isinstance(start.space, Sphere) and start.space.dimension not in _RULES:

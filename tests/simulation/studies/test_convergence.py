@@ -186,6 +186,15 @@ class TestStudies:
         assert study.expected.lowest == study.expected.highest == 1
         assert study.order == pytest.approx(1, abs=0.15) and not study.doubts
 
+    @pytest.mark.parametrize("normalisation", ["post", "pre", "peri", "ngpt"])
+    def test_layers_of_another_speed_have_no_exact_solution(self, normalisation):
+        particles = {"number": 50, "integrator": "layers", "normalisation": normalisation}
+        time = {"end": 1.0, "step": 0.5, "sample_every": 1.0}
+        data = case(CIRCLE, pde=None, particles=particles, time=time)
+        study = converge(data, "particles.number", [50, 100], "particles.mean_1")
+        is_exact = study.reference == "exact solution"
+        assert is_exact == (normalisation == "post")
+
     def test_tokens(self):
         data = case(CIRCLE, pde=None, particles={"seed": 1})
         study = converge(data, "particles.number", [100, 1000, 10_000])
