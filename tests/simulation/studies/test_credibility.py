@@ -135,6 +135,20 @@ class TestExpected:
     def test_where_theory_says_nothing(self, key, quantity):
         assert expected_orders(key, quantity, Case.from_dict(CIRCLE)) is None
 
+    def test_means_over_systems(self):
+        """Of many, their error is a bias of order 1/n; of few, sampling noise of n^{-1/2}."""
+        tables = {name: table for name, table in CIRCLE.items() if name != "pde"}
+        quantity = Quantity("particles.energy", "particles", ("energy",))
+        one, many = (
+            expected_orders(
+                "particles.number",
+                quantity,
+                Case.from_dict(tables | {"particles": {"systems": systems}}),
+            )
+            for systems in (1, 100)
+        )
+        assert one.lowest == one.highest == 0.5 and many is None
+
 
 def test_a_study_whose_coarse_meshes_are_too_coarse():
     data = CIRCLE | {"initial": {"kind": "poisson-kernel", "a": [0.72, 0.54]}}
