@@ -221,9 +221,8 @@ def _observers(
     if scheme is not None:
         observers += [*scheme.limits(), scheme.diagnostics(tables["pde"])]
     if state.tokens is not None:
-        observed = ObservedTokens(
-            state.tokens, state.attention, case.space.rescaled, case.prompt is not None
-        )
+        prompt = 0 if case.prompt is None else case.prompt.number
+        observed = ObservedTokens(state.tokens, state.attention, case.space.rescaled, prompt)
         table, end = tables["particles"], case.time.end
         observers.append(TokenDiagnostics(table, observed, systems, end))
     if case.compare is not None:

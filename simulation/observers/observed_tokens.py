@@ -45,15 +45,15 @@ class ObservedTokens(Observed[Tokens]):
         solver: The tokens, x or z.
         model: What x follows.
         rescaled: Whether they are z.
-        prompted: Whether a prompt acts beside them.
+        prompt: How many fixed tokens act beside them, in each system.
     """
 
     def __init__(
-        self, solver: Tokens, model: Model, rescaled: bool = False, prompted: bool = False
+        self, solver: Tokens, model: Model, rescaled: bool = False, prompt: int = 0
     ) -> None:
         super().__init__(solver, model)
-        self._prompted = prompted
-        self.has_energy = not (rescaled or prompted)
+        self._prompt = prompt
+        self.has_energy = not (rescaled or prompt)
         self.systems = len(solver.systems.here) if solver.systems.count > 1 else None
         self._everyone: Everyone | None = None
 
@@ -71,10 +71,16 @@ class ObservedTokens(Observed[Tokens]):
         """
         attention, space = self.attention, self.solver.space
         constant = attention.normalised and np.isinf(self.model.next_change(0.0))
-        alone = not (attention.relative or attention.causal or self._prompted or attention.drift)
+        alone = not (attention.relative or attention.causal or self._prompt or attention.drift)
         if not (constant and alone and isinstance(space, Euclidean)):
             return None
         return leading(attention.value_in(space.dimension))
+
+    @property
+    def pairs(self) -> int:
+        """Of tokens and what each may attend to, of all systems."""
+        solver = self.solver
+        return solver.systems.count * solver.number * (solver.number + self._prompt)
 
     @property
     def measures(self) -> Measures:

@@ -93,8 +93,7 @@ def _hyperplanes(observed: ObservedTokens, row: Row) -> Row:
 def _matrix(observed: ObservedTokens, row: Row) -> Row:
     """Section 2 of arXiv 2305.05465."""
     solver, systems = observed.solver, observed.solver.systems
-    pairs = systems.count * solver.number**2
-    if not observed.attention.normalised or pairs > _MOST_TOKENS_OF_MATRICES**2:
+    if not observed.attention.normalised or observed.pairs > _MOST_TOKENS_OF_MATRICES**2:
         return {}
     matrix = solver.attention_matrix()
     boolean = systems.apart(boolean_rows(matrix)).sum(axis=1, dtype=float)
@@ -166,8 +165,8 @@ OF_TOKENS: tuple[Part[ObservedTokens], ...] = (
     ),
     Part(
         {
-            "boolean_rows": "for a normalised law and up to 2000 tokens (of several systems, up to "
-            r"$4\cdot10^6$ pairs in all): how many rows of the "
+            "boolean_rows": "for a normalised law and up to 2000 tokens (of several systems, or "
+            r"with a prompt, up to $4\cdot10^6$ pairs in all): how many rows of the "
             "attention matrix P of x are within $10^{-6}$ of a unit vector in the maximum norm, in "
             "every head. In $R^1$ with V, QK > 0, all or all but one in the end (section 2)",
             "rank": "for the same: how many singular values of P are above $10^{-6}$ of the "

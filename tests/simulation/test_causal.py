@@ -8,6 +8,7 @@ from meanformer.particles import TokenSolver
 from meanformer.scripts.main import main
 from meanformer.simulation import Case, run
 from meanformer.simulation.builders.model import build_model
+from meanformer.simulation.observers import token_diagnostics
 from meanformer.simulation.studies.exact_values import exact_end
 from meanformer.solvers import advance
 
@@ -64,6 +65,12 @@ def test_there_is_no_energy(tables):
     columns = run(Case.from_dict(given), None).tables["particles"]
     assert np.isnan(columns["energy"]).all()
     assert np.isfinite(columns["rank"]).all()
+
+
+def test_matrices_that_a_prompt_makes_large_are_not_made(monkeypatch):
+    monkeypatch.setattr(token_diagnostics, "_MOST_TOKENS_OF_MATRICES", 12)
+    assert "rank" in run(case(prompt=None)).particles  # of 12 times 12 pairs
+    assert "rank" not in run(case()).particles  # of 12 times 14
 
 
 def test_no_exact_solution_knows_a_prompt_or_a_mask():
