@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
-from typing import get_args
+from typing import TypeVar, get_args
 
 from meanformer.mpi import MPI
 
@@ -18,6 +18,7 @@ from meanformer.attention.heads import Head
 from meanformer.attention.spaces import Space
 
 _NO_NUMBERS = (0, 0, 0)
+_Result = TypeVar("_Result")
 
 
 class Agreement:
@@ -35,6 +36,24 @@ class Agreement:
         found = self.first(problem)
         if found is not None:
             raise ValueError(f"attention: {found}")
+
+    def of_each(self, work: Callable[[], _Result], kind: type[Exception]) -> _Result:
+        """What each rank does by itself; where it fails on any, it does on all. Collective.
+
+        Args:
+            work: Not collective.
+            kind: Of errors by which it fails, made of a message alone.
+        """
+        results: list[_Result] = []
+        problem = None
+        try:
+            results.append(work())
+        except kind as error:
+            problem = str(error)
+        found = self.first(problem)
+        if found is not None:
+            raise kind(found)
+        return results[0]
 
     def first(self, message: str | None) -> str | None:
         """The message of the first rank that has one; ranks are named if there are several."""

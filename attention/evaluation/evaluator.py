@@ -26,7 +26,7 @@ from meanformer.attention.evaluation.arguments import (
     problem_with_systems,
     problem_with_weights,
 )
-from meanformer.attention.evaluation.head_sums import sums_of_head
+from meanformer.attention.evaluation.head_sums import SumsOfHead, sums_of_head
 from meanformer.attention.heads import Head
 from meanformer.attention.laws import Law
 from meanformer.attention.matrices import applied
@@ -124,10 +124,16 @@ class Evaluator:
         self._past = mask and Past(mask, self._targets, self._points, comm, systems)
         self._ranks.accept(self._past.problem if self._past else None)
         given = self._targets, self._points, space, tolerance, comm, backend, systems, self._past
-        self._heads = [sums_of_head(law, head, *given) for head in heads.values()]
+
+        def sums_of_heads() -> list[SumsOfHead]:
+            return [sums_of_head(law, head, *given) for head in heads.values()]
+
+        # Of systems, a rank chooses backends for its own.
+        shared = systems is None
+        self._heads = sums_of_heads() if shared else self._ranks.of_each(sums_of_heads, ValueError)
         self._values = [head.matrices[2] for head in heads.values()]
         # Whether each measure is one of all ranks.
-        self._is_shared = systems is None
+        self._is_shared = shared
         #: Of all ranks.
         self._systems = 1 if systems is None else comm.allreduce(systems)
 
@@ -212,17 +218,10 @@ class Evaluator:
         """The sums of every head over all points. Collective."""
         if self._is_shared or not self._law.weighs_points:
             return [head(weights) for head in self._heads]
-        # Each rank iterates for its own systems, and fails alone.
-        heads: list[Sums] = []
-        problem = None
-        try:
-            heads = [head(weights) for head in self._heads]
-        except AttentionDomainError as error:
-            problem = str(error)
-        found = self._ranks.first(problem)
-        if found is not None:
-            raise AttentionDomainError(found)
-        return heads
+        # Each rank iterates for its own systems.
+        return self._ranks.of_each(
+            lambda: [head(weights) for head in self._heads], AttentionDomainError
+        )
 
     def warm(self, earlier: Evaluator | None) -> None:
         """Start Sinkhorn's iteration from the potentials of an evaluator of as many points.

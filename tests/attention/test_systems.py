@@ -112,6 +112,16 @@ def test_what_fails_in_a_system_of_one_rank_is_told_on_all():
 
 
 @pytest.mark.mpi
+def test_what_cannot_serve_a_system_of_one_rank_is_told_on_all():
+    comm, space = MPI.COMM_WORLD, Euclidean(3)
+    points = np.random.default_rng(0).normal(size=(2000, 3))
+    if comm.rank == comm.size - 1:
+        points *= 1e4
+    with pytest.raises(ValueError, match="'laplace' cannot serve: logits are too large"):
+        Attention().prepare(points, points, space, comm=comm, backend="laplace", systems=2)
+
+
+@pytest.mark.mpi
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.filterwarnings("error")
 def test_the_first_rank_may_have_all_systems(law):
