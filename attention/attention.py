@@ -55,7 +55,8 @@ class Attention:
             in the order of all ranks, target j = 0, ..., M-1 must be point N-M+j, and what it sees
             is the measure mu_j of the points up to this one, of mass 1. Points that come first and
             are no targets are a prompt. Not for sinkhorn.
-        sees_itself: Whether causal targets see themselves, too. One that sees nothing rests, but for a drift.
+        sees_itself: Whether causal targets see themselves, too. One that sees nothing rests, but
+            for a drift.
         decay: lambda, of causal attention: the weights of mu_j fall like e^{-lambda (j-i) / N}
             with the distance in the order (ALiBi, arXiv 2605.09213). At most 300 in size: squares
             of e^lambda are then in double precision. Dimensionless.
