@@ -104,6 +104,7 @@ class TokenSolver:
         """Take the initial positions. Collective."""
         self.comm, self.space = comm, space
         self.points = np.ascontiguousarray(points, dtype=float)
+        prompt = None if prompt is None else np.asarray(prompt, dtype=float)
         self._check(step, tolerance, rescaled)
         self._check_integrator(integrator, temperature, rescaled)
         self._check_prompt(prompt, rescaled)

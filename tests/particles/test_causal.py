@@ -62,7 +62,9 @@ class TestClosedEquations:
             matrix = seen / seen.sum(axis=1, keepdims=True)
             matrix[:2] = 0.0
             attention = Attention("softmax", 0.0, causal=causal)
-            tokens = solve(start, attention, Euclidean(1), 1.0, tolerance=1e-11, prompt=prompt)
+            tokens = solve(
+                start, attention, Euclidean(1), 1.0, tolerance=1e-11, prompt=prompt.tolist()
+            )
             assert np.abs(tokens.points - (expm(matrix) @ everyone)[2:]).max() < 1e-8
             assert tokens.mass() == pytest.approx(1)
 
