@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
+from typing import get_args
 
 from meanformer.mpi import MPI
 
@@ -14,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from meanformer.arrays import Array
-from meanformer.attention.backends.causal.past import LARGEST_DECAY, Mask
+from meanformer.attention.backends.causal.past import Mask, problem_with_mask
 from meanformer.attention.backends.direct.systems import apart
-from meanformer.attention.backends.plan import Choice, Plan
+from meanformer.attention.backends.plan import Choice, Device, Plan
 from meanformer.attention.drift import Drift
 from meanformer.attention.evaluation.evaluator import Evaluator, Field
 from meanformer.attention.heads import Head
@@ -60,6 +61,7 @@ class Attention:
         decay: lambda, of causal attention: the weights of mu_j fall like e^{-lambda (j-i) / N}
             with the distance in the order (ALiBi, arXiv 2605.09213). At most 300 in size: squares
             of e^lambda are then in double precision. Dimensionless.
+        device: "cuda" takes the direct sums of d >= 8 to a GPU, by torch; "cpu" takes none there.
 
     Raises:
         ValueError: If an argument is not finite, or of a wrong kind or shape, or if the law has no
@@ -79,11 +81,14 @@ class Attention:
     causal: bool = False
     sees_itself: bool = True
     decay: float = 0.0
+    device: Device = "cpu"
 
     def __post_init__(self) -> None:
         """Check the arguments."""
         if self.law not in LAWS:
             raise ValueError(f"law is {self.law!r}; allowed: {', '.join(LAWS)}")
+        if self.device not in get_args(Device):
+            raise ValueError(f"device is {self.device!r}; allowed: {', '.join(get_args(Device))}")
         for name in ("beta", *PARAMETERS):
             number = getattr(self, name)
             if not (isinstance(number, Real) and math.isfinite(number)):
@@ -105,16 +110,11 @@ class Attention:
             object.__setattr__(self, name, getattr(head, name))
 
     def _check_mask(self) -> None:
-        for name in ("causal", "sees_itself"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be True or False")
-        if not (isinstance(self.decay, Real) and abs(float(self.decay)) <= LARGEST_DECAY):
-            raise ValueError(f"decay is {self.decay}; it must be at most {LARGEST_DECAY:g} in size")
+        if problem := problem_with_mask(self.causal, self.sees_itself, self.decay):
+            raise ValueError(problem)
         if self.causal and not LAWS[self.law].has_causal_form:
             allowed = ", ".join(name for name, law in LAWS.items() if law.has_causal_form)
             raise ValueError(f"law is {self.law!r}, which has no causal form; allowed: {allowed}")
-        if not self.causal and (self.decay != 0 or not self.sees_itself):
-            raise ValueError("decay and sees_itself are of causal attention: causal must be True")
 
     @property
     def mask(self) -> Mask | None:
@@ -189,7 +189,7 @@ class Attention:
                 have both signs, times sum |w| k / |Z|. Round-off remains: about 1e-16 times the
                 largest logit, and 1e-11 in sums by series.
             comm: The ranks over which the measure is distributed, or None.
-            backend: "harmonic", "laplace" or "direct" in place of the fastest: see ``plan``.
+            backend: "harmonic", "laplace", "direct" or "cuda" in place of the fastest (``plan``).
             systems: Rows of targets and points are those of as many systems on this rank, one after
                 another, of equal numbers each. A system's targets see its own points alone, and
                 the weights of each are a measure. None is one system on all ranks.
@@ -243,6 +243,8 @@ class Attention:
         """
         heads = {f"heads[{i}].": head for i, head in enumerate(self.heads)}
         heads = heads or {"": self.all_heads[0]}
+        if self.device == "cuda" and backend in ("auto", "direct"):
+            backend = "cuda"
         return Evaluator(
             self.rule, heads, self.relative, self.drift, targets, points, space, tolerance, comm,
             backend, systems, self.mask,

@@ -1,4 +1,4 @@
-"""Whether there is what a case needs: DOLFINx for a density, memory for tokens."""
+"""Whether there is what a case needs: DOLFINx for a density, memory for tokens, a GPU."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib import import_module
 
 from meanformer.mpi import MPI
 
+from meanformer.attention.backends.direct.device import why_no_gpu
 from meanformer.simulation.case.case import Case
 from meanformer.simulation.case.errors import CaseError
 
@@ -55,6 +56,19 @@ def _memory() -> int:
     if not set(names) <= set(os.sysconf_names):
         return 0
     return os.sysconf(names[0]) * os.sysconf(names[1])
+
+
+def check_device(case: Case, comm: MPI.Intracomm) -> None:
+    """Check that there is the device that a case asks for. Collective over ``comm``.
+
+    Raises:
+        CaseError: On every rank, if there is none on any of them.
+    """
+    if case.attention.device == "cpu":
+        return
+    problem = next(filter(None, comm.allgather(why_no_gpu())), None)
+    if problem:
+        raise CaseError([f"attention.device: {case.attention.device!r} {problem}; must be 'cpu'"])
 
 
 def check_dolfinx(case: Case, comm: MPI.Intracomm) -> None:

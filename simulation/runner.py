@@ -38,7 +38,7 @@ from meanformer.simulation.output.resume import SYSTEMS_FILE, Start, find_start,
 from meanformer.simulation.output.summary import summarise, write_summary
 from meanformer.simulation.output.tables import Table
 from meanformer.simulation.output.token_fields import TokenFields
-from meanformer.simulation.requirements import check_dolfinx, check_memory
+from meanformer.simulation.requirements import check_device, check_dolfinx, check_memory
 from meanformer.simulation.scheme import Scheme
 from meanformer.simulation.state import State
 from meanformer.threads import divided_cores
@@ -119,6 +119,7 @@ def run(
     began = perf_counter()
     check_dolfinx(case, comm)
     check_memory(case, comm)
+    check_device(case, comm)
     folder = None if output is None else Path(output)
     if resume and folder is None:
         raise ValueError("resume: there must be an output folder to go on from")

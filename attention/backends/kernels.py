@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -51,6 +52,13 @@ class Kernel(ABC):
     add: Callable[..., None]
     turn: Callable[..., None]
     weigh: Callable[..., None]
+
+    def term(self, library: Any, logits: Any) -> Any:
+        """Its values at logits in units of 1 / ``unit``, as numpy, torch and the like have them.
+
+        Of a kernel that is summed pair by pair.
+        """
+        raise NotImplementedError
 
     @property
     def reference(self) -> float:
@@ -102,6 +110,10 @@ class Exponential(Kernel):
         largest = logits.max(axis=1, initial=NOTHING)
         return np.exp(logits - largest[:, None]), largest
 
+    def term(self, library: Any, logits: Any) -> Any:
+        """See ``Kernel``."""
+        return library.exp2(logits)
+
     def degree(self, slope: float, dimension: int) -> int | None:
         """See ``Kernel``."""
         return harmonic.degree_of_exponential(slope, dimension)
@@ -127,6 +139,10 @@ class Logistic(Kernel):
     def dense(self, queries: Array, keys: Array, log_factors: Array | None) -> tuple[Array, Array]:
         """See ``Kernel``."""
         return expit(queries @ keys.T + self.offset), np.zeros(len(queries))
+
+    def term(self, library: Any, logits: Any) -> Any:
+        """See ``Kernel``."""
+        return 1 / (1 + library.exp2(-logits))
 
     def degree(self, slope: float, dimension: int) -> int | None:
         """See ``Kernel``."""
@@ -169,6 +185,10 @@ class Indicator(Kernel):
         slack = self.tie_tolerance * of_keys.max() * of_queries[:, None]
         kept: Array = (logits >= logits.max(axis=1, keepdims=True) - slack).astype(float)
         return kept, np.zeros(len(queries))
+
+    def term(self, library: Any, logits: Any) -> Any:
+        """See ``Kernel``."""
+        return (logits >= 0) * 1.0
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 from meanformer.attention.backends.backend import Backend
 from meanformer.attention.backends.direct.blocked import BlockedSums
+from meanformer.attention.backends.direct.device import DeviceSums, why_no_gpu
 from meanformer.attention.backends.direct.pairs import BLOCKED_FROM, direct_cost
 from meanformer.attention.backends.direct.stored import LARGEST_LOGIT, MOST_PAIRS, StoredSums
 from meanformer.attention.backends.direct.sums import DirectSums
@@ -23,7 +24,9 @@ from meanformer.attention.backends.problem import Problem
 from meanformer.attention.matrices import times
 from meanformer.attention.spaces import Sphere
 
-Name = Literal["harmonic", "laplace", "direct"]
+Name = Literal["harmonic", "laplace", "direct", "cuda"]
+#: Where matrix products of direct sums are computed.
+Device = Literal["cpu", "cuda"]
 #: What a caller asks for; "auto" is the fastest.
 Choice = Name | Literal["auto"]
 
@@ -80,7 +83,7 @@ def choose(problem: Problem, choice: Choice) -> tuple[Plan, Backend]:
     seconds: dict[Name, float] = {}
     refused: dict[Name, str] = {}
     name: Name
-    for name in get_args(Name) if choice == "auto" else (choice,):
+    for name in _AUTOMATIC if choice == "auto" else (choice,):
         if seconds.get("harmonic", np.inf) <= _direct_seconds(problem) and name == "laplace":
             refused[name] = "harmonics are linear in the number of points, too"
             continue
@@ -153,16 +156,26 @@ def _share_of_pairs(problem: Problem) -> float:
     return min(1.0, _NATS / max(problem.largest_logit, _NATS)) ** power
 
 
+def _device_seconds(problem: Problem) -> float | str:
+    """What the direct sum takes on a GPU, of which nothing is known, or why it cannot serve."""
+    if problem.space.dimension < BLOCKED_FROM:
+        return f"it serves {BLOCKED_FROM} dimensions or more"
+    return why_no_gpu() or _direct_seconds(problem)
+
+
 _OFFERS: dict[Name, Callable[[Problem], float | str]] = {
     "harmonic": _harmonic_seconds,
     "laplace": _laplace_seconds,
     "direct": _direct_seconds,
+    "cuda": _device_seconds,
 }
 _REASONS: dict[Name, str] = {
     "harmonic": "the kernel is diagonal in harmonics, and points are many",
     "laplace": "the exponential is a product over coordinates, and points are many",
     "direct": "pairs are few, or few of them count, or no fast backend can serve",
 }
+# What is tried where nobody asks for one.
+_AUTOMATIC = tuple(_REASONS)
 
 
 def _build(name: Name, problem: Problem) -> Backend:
@@ -174,10 +187,11 @@ def _build(name: Name, problem: Problem) -> Backend:
         )
     if name == "laplace":
         return LaplaceSums(problem.queries, points, problem.grid, comm)
-    few = kernel.smooth and math.prod(problem.counts) <= MOST_PAIRS
+    few = name == "direct" and kernel.smooth and math.prod(problem.counts) <= MOST_PAIRS
     if few and problem.largest_logit + abs(kernel.offset) <= LARGEST_LOGIT:
         return StoredSums(problem.queries, points, comm, kernel)
     if problem.space.dimension < BLOCKED_FROM:
         return DirectSums(problem.queries, points, comm, kernel)
     queries, keys = times(targets, problem.query.T), times(points, problem.key.T)
-    return BlockedSums(queries, keys, points, comm, kernel)
+    kind = DeviceSums if name == "cuda" else BlockedSums
+    return kind(queries, keys, points, comm, kernel)

@@ -45,7 +45,7 @@ def _attention(table: AttentionTable, layer: HeadsTable, drift: Drift | None) ->
     }
     return Attention(
         table.law, table.beta, heads=heads, relative=table.relative, drift=drift,
-        causal=table.causal, **own,
+        causal=table.causal, device=table.device, **own,
     )  # fmt: skip
 
 

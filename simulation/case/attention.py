@@ -3,9 +3,19 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from meanformer.attention import Attention
 from meanformer.attention.backends.causal.past import LARGEST_DECAY
+from meanformer.attention.backends.direct.pairs import BLOCKED_FROM
+from meanformer.attention.backends.plan import Device
 from meanformer.attention.laws import LAWS, PARAMETERS, LawName
 from meanformer.simulation.case.errors import refusal, refuse
 from meanformer.simulation.case.space import lists_to_tuples, space_in
@@ -112,6 +122,23 @@ class LawTable(Table):
     largest are maximal."""
     relative: bool = False
     """Values are $V(y-x)$ in place of $Vy$; not in rescaled variables."""
+
+    device: Device = "cpu"
+    """``"cuda"``: in at least 8 dimensions sums over all pairs are computed on a GPU, by torch; not
+    those of laws that need none."""
+
+    @field_validator("device", mode="after")
+    @classmethod
+    def _sums_pairs(cls, device: Device, info: ValidationInfo) -> Device:
+        space, law = space_in(info), info.data.get("law")
+        if device == "cpu":
+            return device
+        if space is not None and space.dimension < BLOCKED_FROM:
+            need = f"must be 'cpu' where space.dimension is below {BLOCKED_FROM}"
+            raise refusal(f"{device!r} is not allowed; {need}")
+        if law is not None and Attention(law).rule.kernel.separable:
+            raise refusal(f"{device!r} is not allowed; must be 'cpu' with attention.law = {law!r}")
+        return device
 
     @model_validator(mode="after")
     def _keys_of_the_law(self, info: ValidationInfo) -> Self:

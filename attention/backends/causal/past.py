@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import NamedTuple
 
 from meanformer.mpi import MPI
@@ -28,6 +29,18 @@ class Mask(NamedTuple):
 
     sees_itself: bool
     decay: float
+
+
+def problem_with_mask(causal: object, sees_itself: object, decay: object) -> str | None:
+    """What is wrong with what says how targets see, if anything."""
+    for name, given in (("causal", causal), ("sees_itself", sees_itself)):
+        if not isinstance(given, bool):
+            return f"{name} is {given!r}; it must be True or False"
+    if not (isinstance(decay, Real) and abs(float(decay)) <= LARGEST_DECAY):
+        return f"decay is {decay}; it must be at most {LARGEST_DECAY:g} in size"
+    if not causal and (decay != 0 or not sees_itself):
+        return "decay and sees_itself are of causal attention: causal must be True"
+    return None
 
 
 class Past:

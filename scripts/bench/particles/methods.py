@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -12,6 +14,7 @@ from meanformer.mpi import MPI
 import numpy as np
 
 from meanformer.arrays import Array
+from meanformer.attention.backends.plan import Device
 from meanformer.particles import TokenSolver
 from meanformer.scripts.bench import means, peers
 from meanformer.scripts.bench.means import Means
@@ -22,16 +25,23 @@ from meanformer.scripts.bench.peers import Prepared
 _PAIRS_FOR_CHOOSING = 2e7
 
 
-def our_step(problem: Problem, before: Array, comm: MPI.Intracomm = MPI.COMM_SELF) -> Array:
+def our_step(
+    problem: Problem,
+    before: Array,
+    comm: MPI.Intracomm = MPI.COMM_SELF,
+    device: Device = "cpu",
+) -> Array:
     """This rank's tokens after a step of ours, whose set-up belongs to it. Collective.
 
     Args:
         problem: How tokens move.
         before: This rank's, ``shape=(n_local, d)``.
         comm: The ranks that share them.
+        device: Where pairs are summed.
     """
     systems = comm.allreduce(len(before)) // problem.tokens if problem.tokens else 1
-    given = before, problem.attention, problem.space, comm, STEP
+    attention = replace(problem.attention, device=device)
+    given = before, attention, problem.space, comm, STEP
     solver = TokenSolver(*given, integrator="rk4", systems=systems)
     solver.step(STEP)
     return solver.points
@@ -51,6 +61,16 @@ def _torch(problem: Problem, before: Array) -> Prepared:
     pairs = len(before) * (problem.tokens or len(before))
     tensor = import_module("torch").from_numpy
     return _fastest(problem, before, means.by_torch(pairs, equal=True), tensor)
+
+
+def _ours_on_gpu(problem: Problem, before: Array) -> Prepared:
+    return Prepared(partial(our_step, problem, before, device="cuda"), "direct")
+
+
+def _torch_on_gpu(problem: Problem, before: Array) -> Prepared:
+    torch = import_module("torch")
+    forms = means.by_torch(len(before) ** 2, equal=True)
+    return _fastest(problem, before, forms, lambda array: torch.from_numpy(array).cuda())
 
 
 def _numpy(problem: Problem, before: Array) -> Prepared:
@@ -88,8 +108,17 @@ def _fastest(
     def mean(x: Any) -> Any:
         return forms[name](problem.beta * x, x, weights)
 
-    return Prepared(lambda: np.asarray(step(mean, x)).reshape(before.shape), name)
+    def compute() -> Array:
+        after = step(mean, x)
+        return np.asarray(after.cpu() if hasattr(after, "cpu") else after).reshape(before.shape)
+
+    return Prepared(compute, name)
 
 
 #: Every method by its name; the first is the one that ratios refer to.
 METHODS = peers.methods(ours=_ours, pykeops=_pykeops, torch=_torch, numpy=_numpy)
+if shutil.which("nvidia-smi"):
+    METHODS |= {
+        "ours, GPU": METHODS["torch"]._replace(prepare=_ours_on_gpu),
+        "torch, GPU": METHODS["torch"]._replace(prepare=_torch_on_gpu),
+    }
