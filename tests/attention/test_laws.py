@@ -78,7 +78,8 @@ def problems():
     """Laws, beta, and whether the points are clustered and the matrices multiples of I."""
     for law, beta, kind, scalar in product(LAWS, BETAS, ["random", "clustered"], [True, False]):
         # Its iterations converge slowest there.
-        marks = [pytest.mark.slow] if (law, beta, scalar) == ("sinkhorn", 100.0, False) else []
+        slow = {("sinkhorn", 100.0, False), ("sinkhorn", -10.0, True)}
+        marks = [pytest.mark.slow] if (law, beta, scalar) in slow else []
         name = f"{law}-{beta}-{kind}-{'multiples' if scalar else 'matrices'}"
         yield pytest.param(law, beta, kind, scalar, marks=marks, id=name)
 

@@ -212,11 +212,10 @@ def test_wrong_overrides_are_refused(override, tmp_path):
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("cases/*.toml")), ids=lambda path: path.stem)
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_the_example_cases_run(path, ranks, tmp_path):
+def test_the_example_cases_run(path, tmp_path):
     step = Case.load(path).time.step
     options = ["--output", "run", "--set", f"time.end={0.1 if step == 'auto' else 2 * step}"]
-    done = meanformer_command("solve", path, *options, folder=tmp_path, ranks=ranks)
+    done = meanformer_command("solve", path, *options, folder=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

@@ -73,7 +73,6 @@ def test_directions_on_the_circle():
         assert np.abs(found - wanted[[0, 0, 1], [0, 1, 1]]).max() < 1e-5
 
 
-@pytest.mark.mpi
 def test_density_and_tokens_stay_together():
     result = run(on_sphere({"linear": TURN}, pde={"refinement": 2}, particles={"number": 2000}))
     distance, noise = (result.compare[name] for name in ("harmonic", "harmonic_noise"))

@@ -447,11 +447,15 @@ class TestSlots:
             at_samples = 1 if every != 10.0 else 2
             assert len(written) == (steps // 6 if by_clock else 0) + at_samples
 
-    @pytest.mark.mpi
     # The last one is older by a step of the replicas, before a sample; by one of the tokens; by
     # one of the replicas.
     @pytest.mark.parametrize(
-        "solver, count", [(DensitySolver, 5), (TokenSolver, 37), (TokenSolver, 45)]
+        "solver, count",
+        [
+            (DensitySolver, 5),
+            (TokenSolver, 37),
+            pytest.param(TokenSolver, 45, marks=pytest.mark.mpi),
+        ],
     )
     def test_written_between_samples_are_good(self, solver, count, shared_tmp_path, monkeypatch):
         class Crash(Exception):
