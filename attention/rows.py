@@ -9,7 +9,7 @@ import numpy as np
 _SMALL = 1e-300
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def divide(vectors, numbers, quotients):  # type: ignore[no-untyped-def]
     """quotients[i] = vectors[i] / numbers[i]."""
     count, dimension = vectors.shape

@@ -179,7 +179,8 @@ class TokenEquation:
     ) -> Evaluator:
         """Attention at the tokens brought to the space. Collective; errors as for ``field``."""
         x = self.space.retract(state)
-        if not self.comm.allreduce(bool((np.abs(x) < _LARGEST).all()), op=MPI.LAND):
+        largest = np.maximum(x.max(initial=0.0), -x.min(initial=0.0))
+        if not self.comm.allreduce(bool(largest < _LARGEST), op=MPI.LAND):
             raise AttentionDomainError("attention: tokens exceed double precision")
         several = len(self.systems.here) if self.systems.count > 1 else None
         space = space or self.space
