@@ -55,18 +55,26 @@ class Clusters:
         return np.bincount(self.labels)
 
 
-def relative_linkage(points: Array, length: float) -> float:
-    """A linkage of 1 % of the largest distance of a point from the mean of all.
+def relative_linkages(points: Array, lengths: Array) -> Array:
+    """A linkage of 1 % of the largest distance of a point from the mean of all, for each system.
 
     Args:
-        points: ``shape=(n, d)``.
-        length: The largest of what points were made of; 1e-13 of it is round-off.
+        points: ``shape=(systems, n, d)``.
+        lengths: Of each system, the largest of what its points were made of; 1e-13 of it is
+            round-off, ``shape=(systems,)``.
 
     Returns:
-        Infinite where all points are in one place up to round-off.
+        ``shape=(systems,)``; infinite where all points of a system are in one place up to
+        round-off.
     """
-    linkage = RELATIVE * float(np.linalg.norm(points - points.mean(axis=0), axis=1).max())
-    return linkage if linkage > ROUND_OFF * length else np.inf
+    distances = np.linalg.norm(points - points.mean(axis=1, keepdims=True), axis=2)
+    linkages = RELATIVE * distances.max(axis=1)
+    return np.where(linkages > ROUND_OFF * lengths, linkages, np.inf)
+
+
+def relative_linkage(points: Array, length: float) -> float:
+    """``relative_linkages`` of one system, ``shape=(n, d)``."""
+    return float(relative_linkages(points[None], np.array([length]))[0])
 
 
 def clusters(points: Array, linkage: float, weights: npt.ArrayLike | None = None) -> Clusters:

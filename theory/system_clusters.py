@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from meanformer.arrays import Array, Indices
-from meanformer.theory.clusters import RELATIVE, ROUND_OFF, clusters
+from meanformer.theory.clusters import clusters
 
 # In units of the linkage, systems are so far apart.
 _GAP = 3.0
@@ -42,18 +42,6 @@ class SystemClusters:
         largest = np.zeros(self.systems)
         np.maximum.at(largest, self.owners, self.masses)
         return largest
-
-
-def relative_linkages(points: Array, lengths: Array) -> Array:
-    """``relative_linkage`` of each system, ``shape=(systems,)``.
-
-    Args:
-        points: ``shape=(systems, n, d)``.
-        lengths: Of each system, the largest of what its points were made of, ``shape=(systems,)``.
-    """
-    distances = np.linalg.norm(points - points.mean(axis=1, keepdims=True), axis=2)
-    linkages = RELATIVE * distances.max(axis=1)
-    return np.where(linkages > ROUND_OFF * lengths, linkages, np.inf)
 
 
 def system_clusters(points: Array, linkages: Array) -> SystemClusters:
