@@ -35,7 +35,8 @@ def test_writes_case_data_picture_and_movie(quick, shared_tmp_path, capsys):
 
     folder = shared_tmp_path / "figure"
     assert reproduce(QUICK, "--output", folder) == 0
-    found = Recording(**np.load(folder / "tokens.npz"))
+    with np.load(folder / "tokens.npz") as file:
+        found = Recording(**file)
     printed = capsys.readouterr().out
     if COMM.rank == 0:
         assert "section 3" in printed
@@ -127,7 +128,8 @@ def test_writes_the_data_and_the_picture_of_a_diagram(shared_tmp_path, monkeypat
     folder = shared_tmp_path / "diagram"
     assert reproduce("phase-diagram", "--output", folder) == 0
     assert capsys.readouterr().out.count("holds") == (2 if COMM.rank == 0 else 0)
-    found = np.load(folder / "shares.npz")
+    with np.load(folder / "shares.npz") as file:
+        found = dict(file)
     assert np.array_equal(found["times"], np.arange(10.0)) and found["shares"].shape == (2, 10)
     assert np.all(found["shares"][:, 0] == 0) and found["shares"][:, -1].min() > 0.3
     case, _ = diagram.cases("phase-diagram", diagram.seed)
