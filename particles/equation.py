@@ -95,9 +95,8 @@ class TokenEquation:
             attention = self.model.during(time).at(time)
             field = self.field(state, attention)
             x = self.space.retract(state)
-            bounds = attention.rate_bounds(
-                field, self.space, spreads := self._spreads(x, attention)
-            )
+            spreads = self._spreads(x, attention)
+            bounds = attention.rate_bounds(field, self.space, spreads)
             if self.temperature > 0 and isinstance(self.space, Sphere):
                 bounds = np.maximum(bounds, (self.space.dimension - 1) * self.temperature)
             elif self.temperature > 0:

@@ -39,7 +39,7 @@ def expected_orders(key: str, quantity: Quantity, case: Case) -> Expected | None
         if not _NO_POWERS.isdisjoint(quantity.columns):
             return None
         if case.particles is not None and case.particles.systems > 1:
-            return None  # means over many systems have the order of a bias, 1
+            return None  # the error of means over systems is noise, or a bias
         return Expected(0.5, 0.5, "independent tokens")
     if key == "time.step" and quantity.table == "particles":
         if case.in_layers:
